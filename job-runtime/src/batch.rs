@@ -1,0 +1,86 @@
+//! What flows between operators: an Arrow record batch, and, up to the first exchange, which source
+//! record each row came from, so that a row that fails can be handed back whole.
+
+use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
+use arrow_select::filter::filter;
+use std::sync::Arc;
+
+/// Rows in flight.
+#[derive(Clone)]
+pub struct Batch {
+    pub rows: RecordBatch,
+    /// None after an exchange, and for rows made by an operator.
+    pub origin: Option<Origin>,
+}
+
+/// Where the rows of a batch came from.
+#[derive(Clone)]
+pub struct Origin {
+    pub records: Arc<dyn SourceRecords>,
+    /// For each row, the index of its record in `records`.
+    pub index: UInt32Array,
+}
+
+/// The records that one fetch brought from one partition of one topic; they stay in memory as long as
+/// a batch decoded from them is between its source and the first exchange.
+pub trait SourceRecords: Send + Sync {
+    fn topic(&self) -> &str;
+    fn partition(&self) -> i32;
+    fn offset(&self, record: usize) -> i64;
+    fn key(&self, record: usize) -> Option<&[u8]>;
+    fn payload(&self, record: usize) -> Option<&[u8]>;
+}
+
+/// Why a row can't go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureReason {
+    /// The record is not what the table's format says.
+    Decode,
+    /// An expression has no value for this row: a cast, an overflow, a timestamp out of bounds.
+    Evaluate,
+    /// Every window of the row has fired.
+    Late,
+}
+
+/// A row that can't go on, with what a person needs to understand it.
+pub struct FailedRow {
+    pub reason: FailureReason,
+    pub message: String,
+    /// None when the row is behind an exchange; then `message` holds the row itself.
+    pub record: Option<(Arc<dyn SourceRecords>, usize)>,
+}
+
+impl Batch {
+    pub fn new(rows: RecordBatch) -> Self {
+        Self { rows, origin: None }
+    }
+
+    pub fn num_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// The same rows with other columns.
+    pub fn with_rows(&self, rows: RecordBatch) -> Self {
+        debug_assert_eq!(rows.num_rows(), self.rows.num_rows());
+        Self { rows, origin: self.origin.clone() }
+    }
+
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        let origin = self.origin.as_ref().map(|o| Origin { records: o.records.clone(), index: o.index.slice(offset, length) });
+        Self { rows: self.rows.slice(offset, length), origin }
+    }
+
+    pub fn failed(&self, row: usize, reason: FailureReason, message: impl Into<String>) -> FailedRow {
+        let record = self.origin.as_ref().map(|o| (o.records.clone(), o.index.value(row) as usize));
+        FailedRow { reason, message: message.into(), record }
+    }
+}
+
+impl Origin {
+    /// Keeps the rows that `keep` is TRUE for.
+    pub fn filter(&self, keep: &BooleanArray) -> Self {
+        let index = filter(&self.index, keep).expect("a mask as long as the batch");
+        let index = index.as_any().downcast_ref::<UInt32Array>().expect("filtering keeps the type").clone();
+        Self { records: self.records.clone(), index }
+    }
+}

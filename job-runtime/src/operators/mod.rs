@@ -1,0 +1,86 @@
+//! The stateful and stateless steps of a stage, one file each, behind one trait. A stage's chain of them
+//! is built by `chain.rs`; threads, channels and Kafka are not here.
+
+use crate::batch::{Batch, FailedRow};
+use crate::env::Clock;
+use crate::error::Result;
+use crate::state::{StateChanges, StateEntries};
+
+/// How far time has come at some point of the data path: nothing earlier follows. Both only rise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The watermark of event time, epoch milliseconds; `i64::MIN` before the first one and
+    /// `i64::MAX` at the end of a bounded input.
+    pub event: i64,
+    /// The watermark of processing time: rows that follow were, and will be, stamped with this or later.
+    pub processing: i64,
+}
+
+impl Progress {
+    pub const START: Self = Self { event: i64::MIN, processing: i64::MIN };
+    pub const END: Self = Self { event: i64::MAX, processing: i64::MAX };
+
+    pub fn min(self, other: Self) -> Self {
+        Self { event: self.event.min(other.event), processing: self.processing.min(other.processing) }
+    }
+
+    pub fn max(self, other: Self) -> Self {
+        Self { event: self.event.max(other.event), processing: self.processing.max(other.processing) }
+    }
+}
+
+/// Where an operator puts its results.
+pub trait Output {
+    fn emit(&mut self, batch: Batch) -> Result<()>;
+    /// A row that can't go on; counted, and sent to the dead-letter topic or dropped or fatal, as the job says.
+    fn fail(&mut self, row: FailedRow) -> Result<()>;
+}
+
+/// What an operator may know of its surroundings.
+pub struct Context<'a> {
+    pub clock: &'a dyn Clock,
+    /// Of this operator's input, as of the last `advance`.
+    pub progress: Progress,
+}
+
+/// One step of a stage, for one task. It runs on the task's thread only; every call of it is between two
+/// commits, and the state that `snapshot` reports, with everything emitted so far, is one commit's content.
+pub trait Operator: Send {
+    /// Takes rows from input `port` (0, or 1 for the right side of a join).
+    fn process(&mut self, port: usize, batch: Batch, context: &Context<'_>, output: &mut dyn Output) -> Result<()>;
+
+    /// Time has come to `context.progress`. An operator with much to emit stops after some megabytes and
+    /// returns false; it is called again, with nothing in between, until it returns true. Only then does
+    /// the progress go downstream, as what `held_back` makes of it.
+    fn advance(&mut self, _context: &Context<'_>, _output: &mut dyn Output) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// The progress that its output has when its input has `progress`: a watermark assigner replaces the
+    /// event time, a processing-time window gives its results event times of their own.
+    fn held_back(&self, progress: Progress) -> Progress {
+        progress
+    }
+
+    /// Emits what is held without being state (the local phase of an aggregation): called before every
+    /// progress that goes downstream and before every commit.
+    fn flush(&mut self, _context: &Context<'_>, _output: &mut dyn Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// Adds every change of state since the last call, as absolute values. The changes count as handed
+    /// over: if their commit fails, the operator is thrown away and restored.
+    fn snapshot(&mut self, _changes: &mut StateChanges) -> Result<()> {
+        Ok(())
+    }
+
+    /// Takes back its state; called once, before anything else, on a new operator.
+    fn restore(&mut self, _entries: &mut dyn StateEntries) -> Result<()> {
+        Ok(())
+    }
+
+    /// Bytes of memory that it holds, for the worker's limits. An estimate that errs high.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
