@@ -4,6 +4,7 @@
 pub mod env;
 pub mod error;
 pub mod schema;
+pub mod job;
 pub mod batch;
 pub mod operators;
 pub mod state;

@@ -1,0 +1,88 @@
+//! A job as a worker is given it: the plan and everything around the plan. Built by `millrace run` from a
+//! manifest, and by the operator's pods from their configuration. Nothing is read from the environment.
+
+use millrace_planner::plan::Plan;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub identity: JobIdentity,
+    pub plan: Plan,
+    /// The job's Kafka: log, exchanges, and every table without `properties.bootstrap.servers`.
+    pub kafka: Kafka,
+    /// Where RocksDB and the volume's identity live. One job and worker to a directory.
+    pub state_directory: PathBuf,
+    /// How often outputs become visible. 50 ms to 10 s.
+    pub commit_interval: Duration,
+    /// How often the volume gets a durable copy of the state.
+    pub checkpoint_interval: Duration,
+    pub errors: ErrorPolicies,
+    /// Topic for rows whose policy is `DeadLetter`.
+    pub dead_letter_topic: Option<String>,
+    /// A timestamp later than the wall clock by more than this fails its row; None for bounded jobs.
+    pub max_event_time_ahead: Option<Duration>,
+    /// Number of tasks; None: the largest partition count of the source topics (1 without one).
+    pub parallelism: Option<u32>,
+    /// Threads that run tasks; None: the machine's cores, at most one a task.
+    pub threads: Option<usize>,
+    pub memory: MemoryLimits,
+}
+
+/// Names topics and transactional ids; the same identity finds the same state again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobIdentity {
+    pub namespace: String,
+    pub name: String,
+    /// Of the StreamJob object; `millrace run` keeps one beside the state.
+    pub uid: String,
+    pub incarnation: u32,
+    pub generation: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `host:port`, comma-separated.
+    pub bootstrap_servers: String,
+    /// Further librdkafka options (TLS, SASL), already checked against the allow-list.
+    pub options: BTreeMap<String, String>,
+    /// Replication factor of the job's own topics; -1: the broker's default.
+    pub replication: i32,
+}
+
+/// What happens to a row that can't go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorPolicy {
+    /// To the dead-letter topic, with the reason and where it came from.
+    DeadLetter,
+    /// Counted and dropped.
+    Drop,
+    /// The job stops.
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorPolicies {
+    pub decode: ErrorPolicy,
+    pub evaluate: ErrorPolicy,
+    pub late: ErrorPolicy,
+}
+
+/// Bounds in bytes, over the whole worker.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryLimits {
+    /// Records fetched and not yet decoded.
+    pub fetch: usize,
+    /// Records of an epoch's transaction not yet acknowledged, and results held back while a commit is
+    /// under way.
+    pub epoch: usize,
+    /// RocksDB's block cache and memtables.
+    pub rocksdb: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self { fetch: 48 << 20, epoch: 64 << 20, rocksdb: 64 << 20 }
+    }
+}
