@@ -4,5 +4,6 @@
 pub mod types;
 pub mod ast;
 pub mod error;
+pub mod function;
 pub mod expression;
 pub mod plan;
