@@ -14,18 +14,33 @@ pub struct Progress {
     pub event: i64,
     /// The watermark of processing time: rows that follow were, and will be, stamped with this or later.
     pub processing: i64,
+    /// Nothing is expected for now: this input doesn't hold the event time of others back. What `event`
+    /// says still holds.
+    pub idle: bool,
 }
 
 impl Progress {
-    pub const START: Self = Self { event: i64::MIN, processing: i64::MIN };
-    pub const END: Self = Self { event: i64::MAX, processing: i64::MAX };
+    pub const START: Self = Self { event: i64::MIN, processing: i64::MIN, idle: false };
+    /// The end of a bounded input; it holds nothing back, so it is neutral in `min`.
+    pub const END: Self = Self { event: i64::MAX, processing: i64::MAX, idle: true };
 
+    /// Of two inputs together: an idle one doesn't count in event time beside one that isn't.
     pub fn min(self, other: Self) -> Self {
-        Self { event: self.event.min(other.event), processing: self.processing.min(other.processing) }
+        let event = match (self.idle, other.idle) {
+            (true, false) => other.event,
+            (false, true) => self.event,
+            _ => self.event.min(other.event),
+        };
+        Self { event, processing: self.processing.min(other.processing), idle: self.idle && other.idle }
     }
 
-    pub fn max(self, other: Self) -> Self {
-        Self { event: self.event.max(other.event), processing: self.processing.max(other.processing) }
+    /// Of one input, after `newer` was heard from it: times only rise, idleness is what was heard last.
+    pub fn max(self, newer: Self) -> Self {
+        Self {
+            event: self.event.max(newer.event),
+            processing: self.processing.max(newer.processing),
+            idle: newer.idle,
+        }
     }
 }
 
@@ -41,6 +56,15 @@ pub struct Context<'a> {
     pub clock: &'a dyn Clock,
     /// Of this operator's input, as of the last `advance`.
     pub progress: Progress,
+}
+
+/// A source partition that feeds an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveInput<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    /// Read to its end, and silent for longer than the table's idle timeout.
+    pub idle: bool,
 }
 
 /// One step of a stage, for one task. It runs on the task's thread only; every call of it is between two
@@ -61,6 +85,10 @@ pub trait Operator: Send {
     fn held_back(&self, progress: Progress) -> Progress {
         progress
     }
+
+    /// Tells which source partitions feed this operator's stage, before the first row and whenever that, or
+    /// the idleness of one, changes. Only a watermark assigner cares.
+    fn set_active_inputs(&mut self, _active: &[ActiveInput<'_>]) {}
 
     /// Emits what is held without being state (the local phase of an aggregation): called before every
     /// progress that goes downstream and before every commit.
