@@ -1,0 +1,91 @@
+# Sourced by every script of the testbed: where a system keeps its state, and how it is
+# installed once, started, awaited and stopped.
+#
+# Not a process supervisor: a system is one or two processes, each with a pid file, and only
+# what a pid file names (pid and start time, so that a reused pid is never mistaken) is stopped.
+
+TESTBED=${TESTBED:-$HOME/.cache/millrace/testbed}
+testbed_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd) # the folder of the script that sources this
+home=$TESTBED/$(basename "$here")                  # what is installed for that system
+state=$home                                        # its pid files, logs and data; start.sh may move it
+
+# The start time of a process in clock ticks since boot (field 22; the name in field 2 may hold spaces).
+started_at() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+# running NAME: whether the process that launch started under this name still lives.
+running() {
+  local pid started
+  read -r pid started 2>/dev/null <"$state/$1.pid" && [ -n "$started" ] && [ "$(started_at "$pid")" = "$started" ]
+}
+
+pid_of() { cut -d' ' -f1 "$state/$1.pid"; }
+
+# launch NAME CMD...: in a session of its own, with a log and a pid file under $state. File
+# descriptor 9, which the scripts use for locks, is not inherited.
+launch() {
+  local name=$1 pid
+  shift
+  mkdir -p "$state"
+  setsid nohup "$@" >"$state/$name.log" 2>&1 </dev/null 9>&- &
+  pid=$!
+  echo "$pid $(started_at "$pid")" >"$state/$name.pid"
+}
+
+# await NAME SECONDS CMD...: until CMD succeeds. Shows the end of the log where the process died
+# or the time ran out.
+await() {
+  local name=$1 deadline=$((SECONDS + $2))
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    if ! running "$name" || [ $SECONDS -ge $deadline ]; then
+      echo "$name did not start; the end of $state/$name.log:" >&2
+      tail -n 20 "$state/$name.log" >&2
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+# free_port PORT: fails, saying what to do, where something that the testbed did not start listens.
+free_port() {
+  if (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then
+    echo "port $1 is taken by a process that the testbed did not start; stop it or set ${2:-another port}" >&2
+    return 1
+  fi
+}
+
+# halt NAME...: SIGTERM, and SIGKILL after 30 seconds.
+halt() {
+  local name deadline
+  for name in "$@"; do
+    if running "$name"; then
+      deadline=$((SECONDS + 30))
+      kill "$(pid_of "$name")" 2>/dev/null
+      while running "$name"; do
+        [ $SECONDS -lt $deadline ] || kill -9 "$(pid_of "$name")" 2>/dev/null
+        sleep 0.1
+      done
+    fi
+    rm -f "$state/$name.pid"
+  done
+}
+
+# locked: holds the system's lock until the script ends, so that two callers don't install or
+# start it at once.
+locked() {
+  mkdir -p "$home"
+  exec 9>"$home/.lock"
+  flock 9
+}
+
+# install_once COMMAND: runs COMMAND unless it ran before with the same versions, that is, with
+# the same install.sh and pom.xml.
+install_once() {
+  local wanted
+  wanted=$(cat "$here/install.sh" "$here"/pom.xml | sha256sum)
+  [ "$(cat "$home/.installed" 2>/dev/null)" = "$wanted" ] && return
+  "$testbed_dir/system.sh" java
+  "$@"
+  echo "$wanted" >"$home/.installed"
+}
