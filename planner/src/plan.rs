@@ -4,7 +4,7 @@
 //! A stage is the set of nodes that run on one task's batches without moving rows between tasks. A node
 //! of kind [`Operator::Exchange`] is the last of its stage; the nodes that read it are in a later one.
 
-use crate::expression::Expression;
+use crate::expression::{Expression, Literal};
 use crate::types::DataType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,6 +68,10 @@ pub enum Operator {
     GlobalWindowAggregate(WindowAggregate),
     /// Sends each row to the task that owns its key; with no keys, to task 0.
     Exchange(Exchange),
+    /// Passes on the rows of all its inputs, which have one schema; its watermark is the least of theirs.
+    Union,
+    /// A bounded source of constant rows, emitted once, by task 0.
+    Values(Values),
     Sink(Sink),
 }
 
@@ -86,6 +90,12 @@ pub enum ScanColumn {
     /// A METADATA column by its connector's key: `timestamp`, `partition`, `offset`, `topic`, `headers`,
     /// `leader-epoch`, `timestamp-type`.
     Metadata { key: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Values {
+    /// Each with one literal for each column of the node's schema.
+    pub rows: Vec<Vec<Literal>>,
 }
 
 /// A table of the catalogue as a connector needs it: a name, its physical columns, its options.
