@@ -105,6 +105,8 @@ pub struct CreateView {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Insert {
     pub target: ObjectName,
+    /// Of a hint after the target, `/*+ OPTIONS('key' = 'value') */`; they go before those of its WITH.
+    pub options: Vec<(String, String, Span)>,
     /// The columns named after the target; empty: all of its persisted columns, in order.
     pub columns: Vec<String>,
     pub query: Box<Query>,

@@ -4,6 +4,7 @@
 pub mod types;
 pub mod ast;
 pub mod error;
+pub mod parse;
 pub mod function;
 pub mod expression;
 pub mod plan;
