@@ -7,11 +7,9 @@ use super::timestamp::TimestampWriter;
 
 const FIRST_NAMES: [&str; 11] =
     ["Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter"];
-const LAST_NAMES: [&str; 9] =
-    ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
-const CITIES: [&str; 10] = [
-    "Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent", "Cheyenne",
-];
+const LAST_NAMES: [&str; 9] = ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
+const CITIES: [&str; 10] =
+    ["Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent", "Cheyenne"];
 const STATES: [&str; 6] = ["AZ", "CA", "ID", "OR", "WA", "WY"];
 const HOT_CHANNELS: [&str; 4] = ["Google", "Facebook", "Baidu", "Apple"];
 const CHANNELS: u64 = 10_000;
@@ -136,15 +134,13 @@ impl EventWriter<'_> {
             }
             let four = digits / 10_000u64.pow(3 - group) % 10_000;
             let digit = |value: u64| b'0' + (value % 10) as u8;
-            self.to
-                .extend_from_slice(&[digit(four / 1000), digit(four / 100), digit(four / 10), digit(four)]);
+            self.to.extend_from_slice(&[digit(four / 1000), digit(four / 100), digit(four / 10), digit(four)]);
         }
     }
 
     fn date_time(&mut self) {
         self.raw(",\"dateTime\":\"");
-        self.timestamps
-            .write(self.config.event_time_ms(self.number), self.to);
+        self.timestamps.write(self.config.event_time_ms(self.number), self.to);
         self.raw("\"");
     }
 

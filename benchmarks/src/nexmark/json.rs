@@ -15,11 +15,7 @@ pub(crate) struct JsonWriter {
 
 impl JsonWriter {
     pub(crate) fn new(config: Config) -> Self {
-        Self {
-            config,
-            timestamps: TimestampWriter::default(),
-            record: Vec::with_capacity(1024),
-        }
+        Self { config, timestamps: TimestampWriter::default(), record: Vec::with_capacity(1024) }
     }
 
     /// The record of event `number`, valid until the next call.

@@ -91,12 +91,7 @@ impl Config {
     pub(crate) fn seller(&self, number: u64, random: &mut Random) -> u64 {
         let hot = is_hot(self.hot_seller_ratio, random);
         let newest = newest_person(number);
-        FIRST_PERSON
-            + if hot {
-                newest / HOT_STRIDE * HOT_STRIDE
-            } else {
-                self.active_person(newest, random)
-            }
+        FIRST_PERSON + if hot { newest / HOT_STRIDE * HOT_STRIDE } else { self.active_person(newest, random) }
     }
 
     pub(crate) fn bidder(&self, number: u64, random: &mut Random) -> u64 {
@@ -151,9 +146,10 @@ fn is_hot(ratio: u64, random: &mut Random) -> bool {
     random.below(ratio) > 0
 }
 
-/// The last person, counted from 0, that was introduced by event `number` or before it.
+/// The last person, counted from 0, that was introduced by event `number` or before it: a cycle
+/// begins with its only person.
 fn newest_person(number: u64) -> u64 {
-    number / CYCLE * PERSONS + (number % CYCLE).min(PERSONS - 1)
+    number / CYCLE
 }
 
 /// The last auction, likewise. Before the first auction of all it is that one, which is then only

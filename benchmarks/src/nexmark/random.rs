@@ -12,9 +12,7 @@ impl Random {
     pub(crate) fn for_event(seed: u64, number: u64) -> Self {
         // Mixed once before use: neighbouring events would otherwise be one step apart in the
         // same sequence and so share most of their numbers.
-        Self {
-            state: mix(seed ^ mix(number.wrapping_add(GOLDEN_GAMMA))),
-        }
+        Self { state: mix(seed ^ mix(number.wrapping_add(GOLDEN_GAMMA))) }
     }
 
     pub(crate) fn next(&mut self) -> u64 {

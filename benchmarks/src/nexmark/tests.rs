@@ -7,9 +7,7 @@ use serde_json::Value;
 
 fn events(config: Config, numbers: std::ops::Range<u64>) -> Vec<Value> {
     let mut writer = JsonWriter::new(config);
-    numbers
-        .map(|number| serde_json::from_slice(writer.record(number)).expect("a record is a JSON object"))
-        .collect()
+    numbers.map(|number| serde_json::from_slice(writer.record(number)).expect("a record is a JSON object")).collect()
 }
 
 fn bids(events: &[Value]) -> Vec<&Value> {
@@ -48,10 +46,7 @@ fn the_objects_have_the_columns_of_flinks_port() {
         names.join(" ")
     };
     let events = events(Config::default(), 0..5);
-    assert_eq!(
-        columns(&events[0]["person"]),
-        "city creditCard dateTime emailAddress extra id name state"
-    );
+    assert_eq!(columns(&events[0]["person"]), "city creditCard dateTime emailAddress extra id name state");
     assert_eq!(
         columns(&events[1]["auction"]),
         "category dateTime description expires extra id initialBid itemName reserve seller"
@@ -74,9 +69,7 @@ fn the_same_seed_gives_the_same_events_in_any_order() {
 #[test]
 fn ids_of_people_and_auctions_are_dense() {
     let events = events(Config::default(), 0..5_000);
-    let ids = |kind: &str| -> Vec<u64> {
-        events.iter().filter_map(|event| event[kind]["id"].as_u64()).collect()
-    };
+    let ids = |kind: &str| -> Vec<u64> { events.iter().filter_map(|event| event[kind]["id"].as_u64()).collect() };
     assert_eq!(ids("person"), (1000..1100).collect::<Vec<_>>());
     assert_eq!(ids("auction"), (1000..1300).collect::<Vec<_>>());
 }
@@ -138,7 +131,9 @@ fn padding_brings_the_fields_to_their_average_sizes() {
         let sizes: Vec<usize> = events
             .iter()
             .filter(|event| event[kind].is_object())
-            .map(|event| fixed + strings.iter().map(|name| event[kind][name].as_str().expect("text").len()).sum::<usize>())
+            .map(|event| {
+                fixed + strings.iter().map(|name| event[kind][name].as_str().expect("text").len()).sum::<usize>()
+            })
             .collect();
         sizes.iter().sum::<usize>() as f64 / sizes.len() as f64
     };

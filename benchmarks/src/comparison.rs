@@ -1,0 +1,123 @@
+//! The comparison itself: every query on Millrace, then every query on Flink, so that the two never
+//! run at the same time and neither sits in memory while the other is measured.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::engine::flink::Flink;
+use crate::engine::millrace::Millrace;
+use crate::engine::{Cost, Engine};
+use crate::measurement::Measurement;
+use crate::output::{self, Output};
+use crate::process::Process;
+use crate::query::{self, Parameters};
+use crate::testbed::Testbed;
+use crate::topic::{self, EventTopic};
+
+pub(crate) struct Comparison<'a> {
+    pub(crate) topic: &'a EventTopic,
+    pub(crate) queries: &'a [String],
+    /// How often each query runs; 0 leaves the engine out.
+    pub(crate) millrace_runs: u32,
+    pub(crate) flink_runs: u32,
+    pub(crate) millrace_binary: PathBuf,
+}
+
+/// Flink compiles a query's code while it first runs; that much of the topic lets the JVM settle.
+const WARM_UP_EVENTS: u64 = 2_000_000;
+
+impl Comparison<'_> {
+    pub(crate) fn run(&self, testbed: &Testbed) -> Result<Vec<Measurement>> {
+        let mut runs = Vec::new();
+        if self.millrace_runs > 0 {
+            self.run_millrace(testbed, &mut runs)?;
+        }
+        if self.flink_runs > 0 {
+            self.run_flink(testbed, &mut runs)?;
+        }
+        Ok(runs)
+    }
+
+    fn run_millrace(&self, testbed: &Testbed, runs: &mut Vec<Measurement>) -> Result<()> {
+        let millrace = Millrace { binary: self.millrace_binary.clone() };
+        for query in self.queries {
+            for run in 1..=self.millrace_runs {
+                let name = unique(query, "millrace", run);
+                runs.push(self.measure(testbed, query, Engine::Millrace, &name, |parameters| {
+                    millrace.run(&query::millrace(query, parameters)?, &self.topic.bootstrap_servers)
+                })?);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_flink(&self, testbed: &Testbed, runs: &mut Vec<Measurement>) -> Result<()> {
+        let flink = Flink::start(testbed)?;
+        let warm_up = self.topic.offsets(self.topic.events.min(WARM_UP_EVENTS));
+        for query in self.queries {
+            let name = unique(query, "flink-warm-up", 0);
+            self.in_output_topic(query, &name, |parameters| {
+                let cost = flink.run(&name, &query::flink(query, parameters, Some(&warm_up))?)?;
+                eprintln!("{query} on Flink, warm-up: {:.1} s", cost.seconds);
+                Ok(())
+            })?;
+            for run in 1..=self.flink_runs {
+                let name = unique(query, "flink", run);
+                runs.push(self.measure(testbed, query, Engine::Flink, &name, |parameters| {
+                    flink.run(&name, &query::flink(query, parameters, None)?)
+                })?);
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(
+        &self,
+        testbed: &Testbed,
+        query: &str,
+        engine: Engine,
+        name: &str,
+        run: impl FnOnce(&Parameters<'_>) -> Result<Cost>,
+    ) -> Result<Measurement> {
+        let broker = testbed.broker(&self.topic.bootstrap_servers);
+        let broker_cpu = || broker.map(Process::cpu_seconds).transpose();
+        let (measurement, output) = self.in_output_topic(query, name, |parameters| {
+            let before = broker_cpu()?;
+            let cost = run(parameters).with_context(|| format!("{query} on {engine}"))?;
+            let mut measurement = Measurement::new(query, engine, self.topic.events, cost);
+            measurement.broker_cpu_seconds = broker_cpu()?.zip(before).map(|(after, before)| after - before);
+            Ok(measurement)
+        })?;
+        eprintln!(
+            "{query} on {engine}: {:.0} events/s, {:.2} CPU-s per million",
+            measurement.events_per_second, measurement.cpu_seconds_per_million_events
+        );
+        Ok(Measurement { output, ..measurement })
+    }
+
+    /// Runs something with a topic to write to, where the query needs one, and says what is in it
+    /// afterwards.
+    fn in_output_topic<T>(
+        &self,
+        query: &str,
+        name: &str,
+        run: impl FnOnce(&Parameters<'_>) -> Result<T>,
+    ) -> Result<(T, Option<Output>)> {
+        let servers = &self.topic.bootstrap_servers;
+        let parameters =
+            Parameters { bootstrap_servers: servers, topic: &self.topic.name(), output_topic: name, job: name };
+        if !query::writes_to_kafka(query) {
+            return Ok((run(&parameters)?, None));
+        }
+        topic::create(servers, name, self.topic.partitions)?;
+        let result = run(&parameters).and_then(|result| Ok((result, Some(output::read(servers, name)?))));
+        topic::delete(servers, name)?;
+        result
+    }
+}
+
+/// A name for a run's job, topic and transactions that no other run had.
+fn unique(query: &str, engine: &str, run: u32) -> String {
+    format!("nexmark-{query}-{engine}-{}-{run}", std::process::id())
+}
