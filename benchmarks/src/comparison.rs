@@ -9,7 +9,7 @@ use crate::engine::flink::Flink;
 use crate::engine::millrace::Millrace;
 use crate::engine::{Cost, Engine};
 use crate::measurement::Measurement;
-use crate::output::{self, Output};
+use crate::output;
 use crate::process::Process;
 use crate::query::{self, Parameters};
 use crate::testbed::Testbed;
@@ -24,7 +24,7 @@ pub(crate) struct Comparison<'a> {
     pub(crate) millrace_binary: PathBuf,
 }
 
-/// Flink compiles a query's code while it first runs; that much of the topic lets the JVM settle.
+/// Flink compiles a query's code while it first runs; so much of the topic lets the JVM settle.
 const WARM_UP_EVENTS: u64 = 2_000_000;
 
 impl Comparison<'_> {
@@ -54,14 +54,13 @@ impl Comparison<'_> {
 
     fn run_flink(&self, testbed: &Testbed, runs: &mut Vec<Measurement>) -> Result<()> {
         let flink = Flink::start(testbed)?;
-        let warm_up = self.topic.offsets(self.topic.events.min(WARM_UP_EVENTS));
+        // What all queries share, reading and decoding, is compiled by the cluster's first job, and
+        // the rest by each query's own.
+        if let Some(first) = self.queries.first() {
+            self.warm_up(&flink, first, "flink-first")?;
+        }
         for query in self.queries {
-            let name = unique(query, "flink-warm-up", 0);
-            self.in_output_topic(query, &name, |parameters| {
-                let cost = flink.run(&name, &query::flink(query, parameters, Some(&warm_up))?)?;
-                eprintln!("{query} on Flink, warm-up: {:.1} s", cost.seconds);
-                Ok(())
-            })?;
+            self.warm_up(&flink, query, "flink-warm-up")?;
             for run in 1..=self.flink_runs {
                 let name = unique(query, "flink", run);
                 runs.push(self.measure(testbed, query, Engine::Flink, &name, |parameters| {
@@ -69,6 +68,16 @@ impl Comparison<'_> {
                 })?);
             }
         }
+        Ok(())
+    }
+
+    fn warm_up(&self, flink: &Flink<'_>, query: &str, purpose: &str) -> Result<()> {
+        let name = unique(query, purpose, 0);
+        let offsets = self.topic.offsets(self.topic.events.min(WARM_UP_EVENTS));
+        let cost = self.with_output_topic(query, &name, |parameters| {
+            flink.run(&name, &query::flink(query, parameters, Some(&offsets))?)
+        })?;
+        eprintln!("{query} on Flink, warm-up: {:.1} s", cost.seconds);
         Ok(())
     }
 
@@ -82,36 +91,38 @@ impl Comparison<'_> {
     ) -> Result<Measurement> {
         let broker = testbed.broker(&self.topic.bootstrap_servers);
         let broker_cpu = || broker.map(Process::cpu_seconds).transpose();
-        let (measurement, output) = self.in_output_topic(query, name, |parameters| {
+        let measurement = self.with_output_topic(query, name, |parameters| {
             let before = broker_cpu()?;
             let cost = run(parameters).with_context(|| format!("{query} on {engine}"))?;
             let mut measurement = Measurement::new(query, engine, self.topic.events, cost);
             measurement.broker_cpu_seconds = broker_cpu()?.zip(before).map(|(after, before)| after - before);
+            if query::writes_to_kafka(query) {
+                measurement.output = Some(output::read(&self.topic.bootstrap_servers, parameters.output_topic)?);
+            }
             Ok(measurement)
         })?;
         eprintln!(
             "{query} on {engine}: {:.0} events/s, {:.2} CPU-s per million",
             measurement.events_per_second, measurement.cpu_seconds_per_million_events
         );
-        Ok(Measurement { output, ..measurement })
+        Ok(measurement)
     }
 
-    /// Runs something with a topic to write to, where the query needs one, and says what is in it
-    /// afterwards.
-    fn in_output_topic<T>(
+    /// Runs something with a topic to write to, where the query needs one, that goes afterwards.
+    fn with_output_topic<T>(
         &self,
         query: &str,
         name: &str,
         run: impl FnOnce(&Parameters<'_>) -> Result<T>,
-    ) -> Result<(T, Option<Output>)> {
+    ) -> Result<T> {
         let servers = &self.topic.bootstrap_servers;
         let parameters =
             Parameters { bootstrap_servers: servers, topic: &self.topic.name(), output_topic: name, job: name };
         if !query::writes_to_kafka(query) {
-            return Ok((run(&parameters)?, None));
+            return run(&parameters);
         }
         topic::create(servers, name, self.topic.partitions)?;
-        let result = run(&parameters).and_then(|result| Ok((result, Some(output::read(servers, name)?))));
+        let result = run(&parameters);
         topic::delete(servers, name)?;
         result
     }

@@ -26,9 +26,12 @@ mod comparison;
 
 mod report;
 
-use std::path::PathBuf;
+mod latency;
 
-use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::comparison::Comparison;
@@ -51,8 +54,17 @@ enum Command {
     Fill(Topic),
     /// Run queries on both engines and compare them
     Run(Run),
-    /// Print a query's statements as Millrace gets them
-    Sql {
+    /// Measure how long records take through Millrace
+    Latency(Latency),
+    /// Make everything that a query needs and print its statements, to run Millrace by hand
+    Prepare {
+        #[arg(value_parser = query::known)]
+        query: String,
+        #[command(flatten)]
+        topic: Topic,
+    },
+    /// Delete what `prepare` made, but for the events
+    Clean {
         #[arg(value_parser = query::known)]
         query: String,
         #[command(flatten)]
@@ -63,7 +75,7 @@ enum Command {
 #[derive(Args)]
 struct Topic {
     /// Address of the Kafka that holds the events
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:19092")]
+    #[arg(long, value_name = "HOST:PORT", env = "MILLRACE_TEST_KAFKA", default_value = "127.0.0.1:19092")]
     kafka: String,
     /// Number of events
     #[arg(long, default_value_t = 10_000_000)]
@@ -94,21 +106,35 @@ struct Run {
     results: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Latency {
+    /// Address of the Kafka to run on
+    #[arg(long, value_name = "HOST:PORT", env = "MILLRACE_TEST_KAFKA", default_value = "127.0.0.1:19092")]
+    kafka: String,
+    /// Records per second
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+    /// Seconds before measuring
+    #[arg(long, default_value_t = 10)]
+    warm_up_seconds: u64,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// The binary to measure
+    #[arg(long, value_name = "FILE", default_value = "target/release/millrace")]
+    millrace: PathBuf,
+    /// Measure Kafka alone: what the producer wrote is read directly
+    #[arg(long)]
+    without_millrace: bool,
+}
+
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Fill(topic) => topic.into_event_topic().ensure_filled(),
         Command::Run(run) => compare(run),
-        Command::Sql { query, topic } => {
-            let topic = topic.into_event_topic();
-            let parameters = Parameters {
-                bootstrap_servers: &topic.bootstrap_servers,
-                topic: &topic.name(),
-                output_topic: &format!("nexmark-{query}-output"),
-                job: &query,
-            };
-            print!("{}", query::millrace(&query, &parameters)?);
-            Ok(())
-        }
+        Command::Latency(latency) => measure_latency(latency),
+        Command::Prepare { query, topic } => prepare(&query, &topic.into_event_topic()),
+        Command::Clean { query, topic } => topic::delete(&topic.kafka, &prepared_output(&query)),
     }
 }
 
@@ -116,6 +142,23 @@ impl Topic {
     fn into_event_topic(self) -> EventTopic {
         EventTopic { bootstrap_servers: self.kafka, events: self.events, partitions: self.partitions }
     }
+}
+
+fn prepare(query: &str, topic: &EventTopic) -> Result<()> {
+    topic.ensure_filled()?;
+    let (events, output) = (topic.name(), prepared_output(query));
+    if query::writes_to_kafka(query) {
+        topic::delete(&topic.bootstrap_servers, &output)?;
+        topic::create(&topic.bootstrap_servers, &output, topic.partitions)?;
+    }
+    let parameters =
+        Parameters { bootstrap_servers: &topic.bootstrap_servers, topic: &events, output_topic: &output, job: query };
+    print!("{}", query::millrace(query, &parameters)?);
+    Ok(())
+}
+
+fn prepared_output(query: &str) -> String {
+    format!("nexmark-{query}-output")
 }
 
 fn compare(run: Run) -> Result<()> {
@@ -152,5 +195,21 @@ fn compare(run: Run) -> Result<()> {
         println!("results: {}", path.display());
     }
     println!("{last_line}");
+    let differing: Vec<_> = run.queries.iter().filter(|query| !measurement::outputs_agree(&runs, query)).collect();
+    ensure!(differing.is_empty(), "different runs wrote different rows for {differing:?}");
+    Ok(())
+}
+
+fn measure_latency(latency: Latency) -> Result<()> {
+    let percentiles = latency::Experiment {
+        bootstrap_servers: latency.kafka,
+        records_per_second: latency.rate,
+        warm_up: Duration::from_secs(latency.warm_up_seconds),
+        duration: Duration::from_secs(latency.seconds),
+        millrace_binary: (!latency.without_millrace).then_some(latency.millrace),
+    }
+    .run()?;
+    println!("{percentiles}");
+    println!("latency: p50 {:.0} ms p99 {:.0} ms", percentiles.p50_ms, percentiles.p99_ms);
     Ok(())
 }

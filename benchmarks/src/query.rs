@@ -32,6 +32,11 @@ pub(crate) fn millrace(query: &str, parameters: &Parameters<'_>) -> Result<Strin
     Ok([read("tables", parameters)?, read(query, parameters)?].join("\n"))
 }
 
+/// A file of statements that brings its own tables.
+pub(crate) fn millrace_alone(file: &str, parameters: &Parameters<'_>) -> Result<String> {
+    read(file, parameters)
+}
+
 /// The statements for Flink. A warm-up reads only so many events of each partition.
 pub(crate) fn flink(query: &str, parameters: &Parameters<'_>, warm_up: Option<&[u64]>) -> Result<String> {
     let limit = warm_up.map_or(String::new(), |offsets| {

@@ -35,6 +35,8 @@ struct JobOverview {
 
 impl<'a> Flink<'a> {
     pub(crate) fn start(testbed: &'a Testbed) -> Result<Self> {
+        // A cluster of its own: one that ran before has other jobs' code and memory.
+        testbed.run("flink/stop.sh")?;
         testbed.run("flink/start.sh")?;
         let port = std::env::var("TESTBED_FLINK_PORT").unwrap_or_else(|_| "18081".to_owned());
         Ok(Self {

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The benchmark with everything around it, from a clean machine: installs what is missing, builds,
+# starts Kafka, fills the topic of events once, measures Millrace and Flink one after the other, and
+# stops what it started. `make bench` calls it. Set in the environment:
+#
+#   QUERIES      which queries, default all: q0 q1 q2 q12 tumble hop q0-kafka hop-kafka
+#   EVENTS       how many events, default 10000000
+#   RUNS         runs per query on Millrace, default 3; the median counts
+#   FLINK_RUNS   the same for Flink, default 1, after a warm-up
+#   FLINK=0      without Flink; FLINK_ONLY=1 without Millrace
+#   LATENCY=1    measures latency instead, at RATE records a second (50000)
+#   RESULTS      where the JSON goes, default benchmarks/results/latest.json
+#   REPLICAS     ignored so far
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+testbed=$root/tests/testbed
+. "$here/build.sh"
+
+if [ "${LATENCY:-0}" = 1 ]; then
+  build millrace-cli millrace-benchmarks
+  exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" latency --millrace "$binaries/millrace" --rate "${RATE:-50000}"
+fi
+
+options=(--events "${EVENTS:-10000000}" --results "${RESULTS:-$here/results/latest.json}" --millrace "$binaries/millrace")
+packages=(millrace-benchmarks)
+if [ "${FLINK_ONLY:-0}" = 1 ]; then
+  options+=(--runs 0)
+else
+  options+=(--runs "${RUNS:-3}")
+  packages+=(millrace-cli)
+fi
+if [ "${FLINK:-1}" = 0 ]; then
+  options+=(--flink-runs 0)
+else
+  options+=(--flink-runs "${FLINK_RUNS:-1}")
+  # Downloads first: they must not take place while something is measured.
+  "$testbed/flink/install.sh"
+  # The driver stops Flink itself; this is for when it is interrupted.
+  trap '"$testbed/flink/stop.sh"' EXIT
+fi
+
+build "${packages[@]}"
+read -ra queries <<<"${QUERIES:-q0 q1 q2 q12 tumble hop q0-kafka hop-kafka}"
+"$testbed/kafka/run.sh" "$binaries/millrace-bench" run "${options[@]}" "${queries[@]}"
