@@ -28,7 +28,7 @@ pub struct Statement {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum StatementKind {
-    CreateTable(CreateTable),
+    CreateTable(Box<CreateTable>),
     CreateView(CreateView),
     DropTable { name: ObjectName, if_exists: bool },
     DropView { name: ObjectName, if_exists: bool },
@@ -64,7 +64,7 @@ pub struct ColumnDefinition {
 pub enum ColumnKind {
     Physical { data_type: DataType },
     /// `name AS expression`.
-    Computed { expression: Expr },
+    Computed { expression: Box<Expr> },
     /// `name type METADATA [FROM 'key'] [VIRTUAL]`; the key defaults to the column's name.
     Metadata { data_type: DataType, key: Option<String>, is_virtual: bool },
 }

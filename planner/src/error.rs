@@ -72,3 +72,20 @@ impl SqlError {
         self
     }
 }
+
+/// Something that is accepted but will not do what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlWarning {
+    pub message: String,
+    pub span: Option<Span>,
+}
+
+/// As an error, `line 3, column 14: message`.
+impl std::fmt::Display for SqlWarning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(span) = self.span {
+            write!(f, "line {}, column {}: ", span.line, span.column)?;
+        }
+        f.write_str(&self.message)
+    }
+}

@@ -5,6 +5,8 @@ pub mod types;
 pub mod ast;
 pub mod error;
 pub mod parse;
+pub mod connector;
+pub mod catalog;
 pub mod function;
 pub mod expression;
 pub mod plan;

@@ -129,7 +129,9 @@ impl<'s, 'a> Cursor<'s, 'a> {
                 self.advance();
                 Ok(name)
             }
-            Token::Word(word) if reserved::is_reserved(&word.value) => Err(reserved_name(what, &word.value, self.span())),
+            Token::Word(word) if reserved::is_reserved(&word.value) => {
+                Err(reserved_name(what, &word.value, self.span()))
+            }
             Token::Word(word) => {
                 self.advance();
                 Ok(word.value.clone())

@@ -44,7 +44,9 @@ impl<'a> Script<'a> {
             Token::DoubleQuotedString(text) => {
                 return Err(SqlError::syntax(format!("unexpected double quotes around \"{text}\""))
                     .at(span.into())
-                    .hint(format!("quote a name with backticks (`{text}`) and a string with single quotes ('{text}')")));
+                    .hint(format!(
+                        "quote a name with backticks (`{text}`) and a string with single quotes ('{text}')"
+                    )));
             }
             // `MAP<STRING, ARRAY<INT>>` closes two brackets; Flink has no shift operator.
             Token::ShiftRight => {

@@ -29,8 +29,9 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             _ => {}
         }
         if open.len() > MAX_BRACKETS {
-            return Err(SqlError::syntax(format!("brackets are nested more than {MAX_BRACKETS} deep"))
-                .at((*span).into()));
+            return Err(
+                SqlError::syntax(format!("brackets are nested more than {MAX_BRACKETS} deep")).at((*span).into())
+            );
         }
         if open.last().is_some_and(|operators| *operators > MAX_OPERATORS) {
             return Err(SqlError::syntax(format!("more than {MAX_OPERATORS} operators in one expression"))

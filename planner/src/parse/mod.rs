@@ -43,12 +43,7 @@ pub fn parse_script(sql: &str) -> Result<Vec<Statement>, SqlError> {
 
 impl From<sqlparser::tokenizer::Span> for Span {
     fn from(span: sqlparser::tokenizer::Span) -> Self {
-        Self {
-            line: span.start.line,
-            column: span.start.column,
-            end_line: span.end.line,
-            end_column: span.end.column,
-        }
+        Self { line: span.start.line, column: span.start.column, end_line: span.end.line, end_column: span.end.column }
     }
 }
 

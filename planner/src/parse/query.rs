@@ -104,7 +104,10 @@ fn range_end(cursor: &Cursor, ends: impl Fn(&Token) -> bool, stops: &[&str]) -> 
             None => !ends(&Token::Comma),
         },
         token if depth > 0 => !matches!(token, Token::SemiColon),
-        token => !ends(token) && !unquoted(token).is_some_and(|word| stops.iter().any(|stop| word.eq_ignore_ascii_case(stop))),
+        token => {
+            !ends(token)
+                && !unquoted(token).is_some_and(|word| stops.iter().any(|stop| word.eq_ignore_ascii_case(stop)))
+        }
     });
     cursor.position() + length.count()
 }
@@ -121,8 +124,7 @@ fn delegate<T>(
         return Err(cursor.expected(what));
     }
     let tokens = rewrite(cursor.script, cursor.position()..end)?;
-    let mut parser =
-        Parser::new(&FlinkDialect).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens);
+    let mut parser = Parser::new(&FlinkDialect).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens);
     let parsed = parse(&mut parser).map_err(|error| translate(error, cursor.script, after))?;
     let rest = parser.peek_token();
     match rest.token {
@@ -169,13 +171,15 @@ fn rewrite(script: &Script, range: Range<usize>) -> Result<Vec<TokenWithSpan>, S
             }
             Token::LBracket => open.push(Bracket::Index),
             Token::RParen | Token::RBracket => {
-                if open.pop() == Some(Bracket::Map) {
-                    rewritten.push(TokenWithSpan::new(Token::RParen, token.span));
-                    at += 1;
-                    continue;
-                }
+                let closes_map = open.pop() == Some(Bracket::Map);
+                let close = if closes_map { Token::RParen } else { token.token.clone() };
+                rewritten.push(TokenWithSpan::new(close, token.span));
+                at += 1;
+                continue;
             }
-            Token::Word(Word { quote_style: None, keyword: Keyword::AS, .. }) if open.last() == Some(&Bracket::Cast) => {
+            Token::Word(Word { quote_style: None, keyword: Keyword::AS, .. })
+                if open.last() == Some(&Bracket::Cast) =>
+            {
                 rewritten.push(token.clone());
                 let (data_type, end) = type_of_cast(script, at + 1)?;
                 rewritten.push(data_type);
@@ -244,7 +248,9 @@ fn is_table_argument(word: &Word, before: Option<&Token>, next: &Token, bracket:
 
 /// `TABLE t PARTITION BY a` says how the rows of an argument are grouped, which has no other form.
 fn refuse_partitioning(argument: &[TokenWithSpan]) -> Result<(), SqlError> {
-    let after = argument.iter().skip_while(|token| matches!(token.token, Token::Period | Token::Word(Word { keyword: Keyword::NoKeyword, .. })));
+    let after = argument.iter().skip_while(|token| {
+        matches!(token.token, Token::Period | Token::Word(Word { keyword: Keyword::NoKeyword, .. }))
+    });
     match after.into_iter().next() {
         Some(token) if unquoted(&token.token).is_some_and(|word| word.eq_ignore_ascii_case("PARTITION")) => {
             Err(SqlError::unsupported("PARTITION BY of a table argument (SESSION windows)").at(token.span.into()))

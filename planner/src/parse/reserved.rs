@@ -53,15 +53,8 @@ const RESERVED: &[&str] = &[
 ];
 
 /// Functions that are called without parentheses; sqlparser may give them as plain names.
-const FUNCTIONS_WITHOUT_PARENTHESES: &[&str] = &[
-    "CURRENT_CATALOG",
-    "CURRENT_DATE",
-    "CURRENT_TIME",
-    "CURRENT_TIMESTAMP",
-    "LOCALTIME",
-    "LOCALTIMESTAMP",
-    "UNKNOWN",
-];
+const FUNCTIONS_WITHOUT_PARENTHESES: &[&str] =
+    &["CURRENT_CATALOG", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "UNKNOWN"];
 
 /// Whether `word` can't be a name unless it is written in backticks.
 pub fn is_reserved(word: &str) -> bool {

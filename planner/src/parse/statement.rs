@@ -65,9 +65,33 @@ fn other(cursor: &Cursor) -> SqlError {
 /// The next word, if it is a keyword of a statement: `ALTER TABLE`, `SHOW TABLES`.
 fn second_word(cursor: &Cursor) -> String {
     const SECOND_WORDS: &[&str] = &[
-        "CATALOG", "CATALOGS", "COLUMNS", "CREATE", "CURRENT", "DATABASE", "DATABASES", "FROM", "FUNCTION", "FUNCTIONS",
-        "INTO", "JAR", "JARS", "JOB", "JOBS", "MATERIALIZED", "MODEL", "MODELS", "MODULE", "MODULES", "PARTITIONS",
-        "PLAN", "PROCEDURES", "TABLE", "TABLES", "VIEW", "VIEWS",
+        "CATALOG",
+        "CATALOGS",
+        "COLUMNS",
+        "CREATE",
+        "CURRENT",
+        "DATABASE",
+        "DATABASES",
+        "FROM",
+        "FUNCTION",
+        "FUNCTIONS",
+        "INTO",
+        "JAR",
+        "JARS",
+        "JOB",
+        "JOBS",
+        "MATERIALIZED",
+        "MODEL",
+        "MODELS",
+        "MODULE",
+        "MODULES",
+        "PARTITIONS",
+        "PLAN",
+        "PROCEDURES",
+        "TABLE",
+        "TABLES",
+        "VIEW",
+        "VIEWS",
     ];
     match SECOND_WORDS.iter().find(|word| cursor.is_keyword_at(1, word)) {
         Some(word) => format!(" {word}"),
@@ -88,8 +112,7 @@ fn create(cursor: &mut Cursor) -> Result<StatementKind, SqlError> {
     if cursor.take_keyword("VIEW") {
         return create_view(cursor);
     }
-    const OTHERS: &[&str] =
-        &["CATALOG", "CONNECTION", "DATABASE", "FUNCTION", "MATERIALIZED", "MODEL", "SYSTEM"];
+    const OTHERS: &[&str] = &["CATALOG", "CONNECTION", "DATABASE", "FUNCTION", "MATERIALIZED", "MODEL", "SYSTEM"];
     match OTHERS.iter().find(|word| cursor.is_keyword(word)) {
         Some(&"MATERIALIZED") => Err(SqlError::unsupported("CREATE MATERIALIZED TABLE").at(start)),
         Some(&"SYSTEM") => Err(SqlError::unsupported("CREATE TEMPORARY SYSTEM FUNCTION").at(start)),

@@ -37,7 +37,7 @@ pub(super) fn create_table(cursor: &mut Cursor) -> Result<StatementKind, SqlErro
         return Err(after_columns(cursor));
     }
     let Body { columns, watermark, primary_key } = body;
-    Ok(StatementKind::CreateTable(CreateTable {
+    Ok(StatementKind::CreateTable(Box::new(CreateTable {
         name,
         if_not_exists,
         columns,
@@ -46,7 +46,7 @@ pub(super) fn create_table(cursor: &mut Cursor) -> Result<StatementKind, SqlErro
         comment,
         options,
         like,
-    }))
+    })))
 }
 
 /// The error for what can't follow the table's columns, with a guess at what was meant.
@@ -131,7 +131,7 @@ impl Body {
         let start = cursor.start();
         let name = cursor.name("a column name")?;
         if cursor.take_keyword("AS") {
-            let expression = query::expression(cursor, &["COMMENT"])?;
+            let expression = Box::new(query::expression(cursor, &["COMMENT"])?);
             let comment = comment(cursor)?;
             let span = cursor.span_since(start);
             return Ok(ColumnDefinition { name, kind: ColumnKind::Computed { expression }, comment, span });

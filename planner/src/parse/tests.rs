@@ -14,7 +14,7 @@ fn one(sql: &str) -> StatementKind {
 
 fn table(sql: &str) -> CreateTable {
     match one(sql) {
-        StatementKind::CreateTable(table) => table,
+        StatementKind::CreateTable(table) => *table,
         other => panic!("no table: {other:?}"),
     }
 }
@@ -51,7 +51,9 @@ fn a_table_keeps_its_columns_in_order_and_by_kind() {
     assert_eq!(names, ["id", "price", "doubled", "timestamp", "key", "headers"]);
     assert_eq!(table.columns[0].comment.as_deref(), Some("the id"));
     assert!(matches!(table.columns[2].kind, ColumnKind::Computed { .. }));
-    assert!(matches!(&table.columns[3].kind, ColumnKind::Metadata { key: Some(key), is_virtual: true, .. } if key == "timestamp"));
+    assert!(
+        matches!(&table.columns[3].kind, ColumnKind::Metadata { key: Some(key), is_virtual: true, .. } if key == "timestamp")
+    );
     assert_eq!(table.primary_key.expect("a key").columns, ["id"]);
     assert_eq!(table.watermark.expect("a watermark").column, ["timestamp"]);
     assert_eq!(table.options[1].1, "it's");
@@ -93,14 +95,19 @@ fn named_arguments_of_a_window_keep_their_names() {
 
 #[test]
 fn every_type_is_read_after_cast() {
-    let insert = insert("INSERT INTO s SELECT CAST(TRY_CAST(a AS ROW<x INT, y ARRAY<MAP<STRING, TIMESTAMP(3) WITH LOCAL TIME ZONE>>>) AS INT NOT NULL) FROM t");
+    let insert = insert(
+        "INSERT INTO s SELECT CAST(TRY_CAST(a AS ROW<x INT, y ARRAY<MAP<STRING, TIMESTAMP(3) WITH LOCAL TIME ZONE>>>) AS INT NOT NULL) FROM t",
+    );
     let SetExpr::Select(select) = insert.query.body.as_ref() else { panic!("no SELECT") };
     let sqlparser::ast::SelectItem::UnnamedExpr(Expr::Cast { data_type, expr, .. }) = &select.projection[0] else {
         panic!("no CAST: {:?}", select.projection)
     };
     assert_eq!(cast_type(data_type).expect("a type").to_string(), "INT NOT NULL");
     let Expr::Cast { data_type, .. } = expr.as_ref() else { panic!("no CAST inside") };
-    assert_eq!(cast_type(data_type).expect("a type").to_string(), "ROW<`x` INT, `y` ARRAY<MAP<STRING, TIMESTAMP_LTZ(3)>>>");
+    assert_eq!(
+        cast_type(data_type).expect("a type").to_string(),
+        "ROW<`x` INT, `y` ARRAY<MAP<STRING, TIMESTAMP_LTZ(3)>>>"
+    );
 }
 
 #[test]
@@ -147,28 +154,62 @@ fn set_takes_a_value_as_written() {
 
 #[test]
 fn units_of_time_and_functions_without_parentheses_are_no_reserved_names() {
-    insert("INSERT INTO s SELECT TIMESTAMPDIFF(DAY, a, b), CURRENT_TIMESTAMP, LOCALTIME, EXTRACT(YEAR FROM a), FLOOR(a TO HOUR), MAP['a', 1], ARRAY[1], ROW(1, 2) FROM t");
-    insert("INSERT INTO s SELECT COUNT(*) FILTER (WHERE a IS NOT NULL), DATE '2020-01-01', TIMESTAMP '2020-01-01 00:00:00', key, type FROM t");
+    insert(
+        "INSERT INTO s SELECT TIMESTAMPDIFF(DAY, a, b), CURRENT_TIMESTAMP, LOCALTIME, EXTRACT(YEAR FROM a), FLOOR(a TO HOUR), MAP['a', 1], ARRAY[1], ROW(1, 2) FROM t",
+    );
+    insert(
+        "INSERT INTO s SELECT COUNT(*) FILTER (WHERE a IS NOT NULL), DATE '2020-01-01', TIMESTAMP '2020-01-01 00:00:00', key, type FROM t",
+    );
 }
 
 #[test]
 fn errors_point_at_the_token_and_say_what_was_expected() {
     for (sql, message) in [
-        ("CREATE TABLE t (a INT", "line 1, column 22: expected ',' or ')' but found the end of the script\n  hint: the '(' after the table's name is not closed"),
-        ("CREATE TABLE t (a INT b INT)", "line 1, column 23: expected ',' or ')' but found 'b'\n  hint: is a comma missing before b?"),
-        ("CREATE TABLE t (\n  timestamp BIGINT)", "line 2, column 3: expected a column name but found the reserved word 'timestamp'\n  hint: write it in backticks to use it as a name: `timestamp`"),
+        (
+            "CREATE TABLE t (a INT",
+            "line 1, column 22: expected ',' or ')' but found the end of the script\n  hint: the '(' after the table's name is not closed",
+        ),
+        (
+            "CREATE TABLE t (a INT b INT)",
+            "line 1, column 23: expected ',' or ')' but found 'b'\n  hint: is a comma missing before b?",
+        ),
+        (
+            "CREATE TABLE t (\n  timestamp BIGINT)",
+            "line 2, column 3: expected a column name but found the reserved word 'timestamp'\n  hint: write it in backticks to use it as a name: `timestamp`",
+        ),
         ("CREATE TABLE t (a TEXT)", "line 1, column 19: TEXT is not a data type of Flink SQL\n  hint: use STRING"),
-        ("INSERT INTO s SELECT value FROM t", "line 1, column 22: expected an expression but found the reserved word 'value'\n  hint: write it in backticks to use it as a name: `value`"),
-        ("INSERT INTO s SELECT a FROM t WHERE", "line 1, column 36: expected an expression but found the end of the script"),
+        (
+            "INSERT INTO s SELECT value FROM t",
+            "line 1, column 22: expected an expression but found the reserved word 'value'\n  hint: write it in backticks to use it as a name: `value`",
+        ),
+        (
+            "INSERT INTO s SELECT a FROM t WHERE",
+            "line 1, column 36: expected an expression but found the end of the script",
+        ),
         ("INSERT INTO s SELECT (a + 1 FROM t;", "line 1, column 29: expected ')' but found 'FROM'"),
         ("INSERT INTO s SELECT a) FROM t;", "line 1, column 23: expected an operator, a clause or ';' but found ')'"),
-        ("SELECT 1", "line 1, column 1: a query without INSERT INTO is not supported yet\n  hint: write its rows to a table: INSERT INTO t SELECT …, where t may have 'connector' = 'print'"),
-        ("INSERT INTO s SELECT \"a\" FROM t", "line 1, column 22: unexpected double quotes around \"a\"\n  hint: quote a name with backticks (`a`) and a string with single quotes ('a')"),
-        ("INSERT OVERWRITE s SELECT 1", "line 1, column 8: INSERT OVERWRITE is not supported yet\n  hint: a stream only adds rows: INSERT INTO"),
+        (
+            "SELECT 1",
+            "line 1, column 1: a query without INSERT INTO is not supported yet\n  hint: write its rows to a table: INSERT INTO t SELECT …, where t may have 'connector' = 'print'",
+        ),
+        (
+            "INSERT INTO s SELECT \"a\" FROM t",
+            "line 1, column 22: unexpected double quotes around \"a\"\n  hint: quote a name with backticks (`a`) and a string with single quotes ('a')",
+        ),
+        (
+            "INSERT OVERWRITE s SELECT 1",
+            "line 1, column 8: INSERT OVERWRITE is not supported yet\n  hint: a stream only adds rows: INSERT INTO",
+        ),
         ("ALTER TABLE t ADD a INT", "line 1, column 1: the statement ALTER TABLE is not supported yet"),
         ("CREATE TABLE t (a INT) PARTITIONED BY (a)", "line 1, column 24: PARTITIONED BY is not supported yet"),
-        ("CREATE TABLE t (a INT) WITH ('k' = 'v' 'l' = 'w')", "line 1, column 40: expected ',' or ')' but found 'l'\n  hint: is a comma missing between two options?"),
-        ("CREATE TABLE t (a INT PRIMARY KEY)", "line 1, column 34: expected NOT ENFORCED after the PRIMARY KEY but found ')'\n  hint: write PRIMARY KEY (…) NOT ENFORCED"),
+        (
+            "CREATE TABLE t (a INT) WITH ('k' = 'v' 'l' = 'w')",
+            "line 1, column 40: expected ',' or ')' but found 'l'\n  hint: is a comma missing between two options?",
+        ),
+        (
+            "CREATE TABLE t (a INT PRIMARY KEY)",
+            "line 1, column 34: expected NOT ENFORCED after the PRIMARY KEY but found ')'\n  hint: write PRIMARY KEY (…) NOT ENFORCED",
+        ),
     ] {
         assert_eq!(error(sql).to_string(), message, "in: {sql}");
     }
