@@ -6,5 +6,6 @@ pub mod error;
 pub mod schema;
 pub mod job;
 pub mod batch;
+pub mod decode;
 pub mod operators;
 pub mod state;

@@ -1,0 +1,1 @@
+//! What is JSON and what is not: the same as for `serde_json`.
