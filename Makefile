@@ -1,0 +1,48 @@
+# Everything a newcomer types. `make help` lists the targets. Build products, downloads and Python packages
+# live in a cache folder outside the tree, so that clones and working copies share them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millrace
+export CARGO_TARGET_DIR ?= $(cache)/target
+
+testbed := tests/testbed
+millrace := $(CARGO_TARGET_DIR)/debug/millrace
+
+.PHONY: help
+help: ## What there is to make.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+.PHONY: system
+system: cargo
+	@$(testbed)/system.sh build python
+
+.PHONY: cargo
+cargo:
+	@command -v cargo >/dev/null || { echo "Rust is missing: https://rustup.rs" >&2; exit 1; }
+
+.PHONY: build
+build: system ## Build the millrace command (development profile).
+	cargo build --locked -p millrace-cli
+	@echo "built $(millrace)"
+
+.PHONY: demo
+demo: build ## Run the first example with live events; DEMO_SECONDS=30 ends by itself.
+	@$$(scripts/python-env.sh) examples/actions-per-minute/demo.py --millrace $(millrace) --seconds $(or $(DEMO_SECONDS),0)
+
+# Format, lints, then every test with a real Kafka beside it. Clippy and the tests share the profile, and with
+# it what the build scripts make of the C and C++ libraries.
+.PHONY: test
+test: system ## Run all checks and tests, a real Apache Kafka among them.
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: deny.toml is not checked"; fi
+	@scripts/python-env.sh >/dev/null
+	cargo test --locked --workspace --no-run
+	MILLRACE_PYTHON=$$(scripts/python-env.sh) $(testbed)/kafka/run.sh cargo test --locked --workspace --no-fail-fast
+
+.PHONY: bench
+bench: system ## Compare with Apache Flink: QUERIES="q0 q12" EVENTS=2000000, or LATENCY=1.
+	benchmarks/run.sh
