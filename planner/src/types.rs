@@ -144,7 +144,7 @@ impl fmt::Display for TypeKind {
                 f.write_str("ROW<")?;
                 for (i, field) in fields.iter().enumerate() {
                     let comma = if i == 0 { "" } else { ", " };
-                    write!(f, "{comma}`{}` {}", field.name, field.data_type)?;
+                    write!(f, "{comma}`{}` {}", field.name.replace('`', "``"), field.data_type)?;
                 }
                 f.write_str(">")
             }

@@ -135,14 +135,14 @@ pub enum Usage {
 pub fn check_complete(table: &plan::Table, usage: Usage) -> Result<(), SqlError> {
     let allowed = match table.connector {
         Connector::Kafka => None,
-        Connector::Datagen => Some((Usage::Source, "datagen can only be read")),
-        Connector::Print => Some((Usage::Sink, "print can only be written")),
-        Connector::Blackhole => Some((Usage::Sink, "blackhole can only be written")),
+        Connector::Datagen => Some((Usage::Source, "datagen can only be read from")),
+        Connector::Print => Some((Usage::Sink, "print can only be written to")),
+        Connector::Blackhole => Some((Usage::Sink, "blackhole can only be written to")),
     };
     if let Some((allowed, reason)) = allowed
         && allowed != usage
     {
-        return Err(SqlError::invalid(format!("the table `{}` has the connector {reason}", table.name)));
+        return Err(SqlError::invalid(format!("a table with the connector {reason}")));
     }
     match table.connector {
         Connector::Kafka => kafka(table, usage),
@@ -156,8 +156,7 @@ fn kafka(table: &plan::Table, usage: Usage) -> Result<(), SqlError> {
     match (has("format"), has("value.format")) {
         (true, true) => return Err(SqlError::invalid("give 'format' or 'value.format', not both")),
         (false, false) => {
-            return Err(SqlError::invalid(format!("the table `{}` needs the option 'format'", table.name))
-                .hint("'format' = 'json'"));
+            return Err(SqlError::invalid("a kafka table needs the option 'format'").hint("'format' = 'json'"));
         }
         _ => {}
     }
@@ -172,10 +171,10 @@ fn kafka(table: &plan::Table, usage: Usage) -> Result<(), SqlError> {
     }
     match (&kafka.topics, usage) {
         (super::Topics::List(topics), Usage::Sink) if topics.len() > 1 => {
-            Err(SqlError::invalid(format!("the table `{}` is written to, so it must have one topic", table.name)))
+            Err(SqlError::invalid("the option 'topic' must name one topic where the table is written to"))
         }
         (super::Topics::Pattern(_), Usage::Sink) => {
-            Err(SqlError::invalid(format!("the table `{}` is written to, so it needs the option 'topic'", table.name)))
+            Err(SqlError::invalid("a table that is written to needs the option 'topic', not 'topic-pattern'"))
         }
         _ => Ok(()),
     }

@@ -111,3 +111,6 @@ pub fn metadata_keys(connector: Connector) -> &'static [&'static str] {
         Connector::Datagen | Connector::Print | Connector::Blackhole => &[],
     }
 }
+
+#[cfg(test)]
+mod tests;

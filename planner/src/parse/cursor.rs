@@ -224,6 +224,9 @@ pub(super) fn unquoted(token: &Token) -> Option<&str> {
 
 /// The error for a bare reserved word where `what` is expected.
 pub(super) fn reserved_name(what: &str, word: &str, span: Span) -> SqlError {
+    if reserved::continues_a_statement(word) {
+        return SqlError::syntax(format!("expected {what} but found '{word}'")).at(span);
+    }
     SqlError::syntax(format!("expected {what} but found the reserved word '{word}'"))
         .at(span)
         .hint(format!("write it in backticks to use it as a name: `{word}`"))

@@ -9,7 +9,8 @@ use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectNamePart, Query, Select, SelectItem, TableAlias, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
-use sqlparser::tokenizer::{Location, Span};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Location, Span, Token};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
@@ -33,12 +34,28 @@ fn apply(script: &Script, tokens: Range<usize>, tree: &mut impl VisitMut) -> Res
         }
     }
     if let ControlFlow::Break(error) = tree.visit(&mut finish) {
-        return Err(error);
+        return Err(match error.span {
+            // sqlparser keeps no place for an alias that is a string.
+            Some(crate::ast::Span { line: 0, .. }) => SqlError { span: string_alias(script, tokens), ..error },
+            _ => error,
+        });
     }
     match finish.hints.values().next() {
         Some(unused) => Err(script.hints[*unused].misplaced()),
         None => Ok(()),
     }
+}
+
+/// Where a string stands as an alias, after AS or right after an expression.
+fn string_alias(script: &Script, tokens: Range<usize>) -> Option<crate::ast::Span> {
+    let follows = |before: &Token| match before {
+        Token::Word(word) => word.keyword == Keyword::AS || !is_reserved(&word.value),
+        before => matches!(before, Token::RParen | Token::RBracket | Token::Number(..)),
+    };
+    script.tokens()[tokens].windows(2).find_map(|pair| match &pair[1].token {
+        Token::SingleQuotedString(_) if follows(&pair[0].token) => Some(pair[1].span.into()),
+        _ => None,
+    })
 }
 
 struct Finish<'s, 'a> {

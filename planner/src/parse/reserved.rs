@@ -56,6 +56,49 @@ const RESERVED: &[&str] = &[
 const FUNCTIONS_WITHOUT_PARENTHESES: &[&str] =
     &["CURRENT_CATALOG", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "UNKNOWN"];
 
+/// Words that nobody means as a name: where one stands instead of a name, something is missing before it.
+const CONTINUE_A_STATEMENT: &[&str] = &[
+    "ALTER",
+    "AND",
+    "AS",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CREATE",
+    "CROSS",
+    "DROP",
+    "ELSE",
+    "EXCEPT",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "IN",
+    "INNER",
+    "INSERT",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "JOIN",
+    "LIKE",
+    "NOT",
+    "NULL",
+    "ON",
+    "OR",
+    "OVER",
+    "SELECT",
+    "THEN",
+    "UNION",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WITH",
+];
+
+/// Whether `word` can only be meant as a part of the grammar.
+pub(super) fn continues_a_statement(word: &str) -> bool {
+    CONTINUE_A_STATEMENT.contains(&word.to_ascii_uppercase().as_str())
+}
+
 /// Whether `word` can't be a name unless it is written in backticks.
 pub fn is_reserved(word: &str) -> bool {
     RESERVED.binary_search(&word.to_ascii_uppercase().as_str()).is_ok()

@@ -163,6 +163,29 @@ fn units_of_time_and_functions_without_parentheses_are_no_reserved_names() {
 }
 
 #[test]
+fn everyday_queries_are_read() {
+    for query in [
+        "SELECT * FROM o JOIN LATERAL TABLE(f(o.a)) AS t(x) ON TRUE",
+        "SELECT o.a, r.rate FROM o LEFT JOIN rates FOR SYSTEM_TIME AS OF o.proctime AS r ON o.c = r.c",
+        "SELECT x, y FROM (VALUES (1, 'a'), (2, 'b')) AS t(x, y)",
+        "WITH c AS (SELECT 1 AS a), d (b) AS (SELECT a FROM c) SELECT c.*, d.b FROM c, d WHERE EXISTS (SELECT 1 FROM d) AND a IN (SELECT b FROM d)",
+        "SELECT a, COUNT(DISTINCT b), SUM(c) FILTER (WHERE d > 0), LISTAGG(e, ',') FROM t GROUP BY GROUPING SETS ((a), ()) HAVING COUNT(*) > 1",
+        "SELECT a, SUM(b) OVER (PARTITION BY a ORDER BY ts ROWS BETWEEN 2 PRECEDING AND CURRENT ROW), MAX(b) OVER w FROM t WINDOW w AS (PARTITION BY a ORDER BY ts)",
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY a ORDER BY b DESC) AS rn FROM t) WHERE rn <= 3",
+        "SELECT a IS NOT DISTINCT FROM b, c LIKE 'x%' ESCAPE '!', d SIMILAR TO 'y', e NOT BETWEEN 1 AND 2, f || 'g', h % 2, -i, NOT j FROM t",
+        "SELECT INTERVAL '1 10' DAY TO HOUR, INTERVAL '5' SECOND(3), INTERVAL '1-2' YEAR TO MONTH, INTERVAL '10' DAYS",
+        "SELECT arr[1], m['k'], r.f.g, t.r.f, ROW(1, 'a'), ARRAY['x'], MAP['k', ARRAY[1, 2]], (r).f FROM t",
+        "SELECT POSITION('a' IN b), SUBSTRING(c FROM 1 FOR 2), TRIM(BOTH ' ' FROM d), OVERLAY(e PLACING 'x' FROM 1), CEIL(ts TO DAY), EXTRACT(EPOCH FROM ts) FROM t",
+        "SELECT TIMESTAMPADD(MINUTE, 5, ts), DATE '2020-01-01', TIME '10:00:00', TIMESTAMP '2020-01-01 00:00:00.123', X'0aff', U&'\\00e9', 1e3, .5, 5. FROM t",
+        "SELECT CASE WHEN a > 1 THEN 'x' ELSE NULL END, CASE b WHEN 1 THEN 2 END, COALESCE(a, b), NULLIF(a, 1), IF(a > 1, 2, 3), YEAR(ts), LEFT('abc', 1), MOD(5, 2), TRUNCATE(1.5, 1) FROM t",
+        "SELECT a FROM t UNION ALL SELECT b FROM u EXCEPT (SELECT 1) ORDER BY a LIMIT 5",
+        "SELECT name, type, `key`, state, a.b$c, übung FROM t ORDER BY ts FETCH FIRST 5 ROWS ONLY",
+    ] {
+        insert(&format!("INSERT INTO s {query}"));
+    }
+}
+
+#[test]
 fn errors_point_at_the_token_and_say_what_was_expected() {
     for (sql, message) in [
         (

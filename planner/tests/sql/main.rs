@@ -1,0 +1,4 @@
+//! The planner from the outside: scripts in, and what comes of them.
+
+mod parse;
+mod plan;
