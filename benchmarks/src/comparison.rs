@@ -40,7 +40,7 @@ impl Comparison<'_> {
     }
 
     fn run_millrace(&self, testbed: &Testbed, runs: &mut Vec<Measurement>) -> Result<()> {
-        let millrace = Millrace { binary: self.millrace_binary.clone() };
+        let millrace = Millrace { binary: &self.millrace_binary, testbed };
         for query in self.queries {
             for run in 1..=self.millrace_runs {
                 let name = unique(query, "millrace", run);

@@ -28,7 +28,7 @@ mod report;
 
 mod latency;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -171,12 +171,13 @@ fn compare(run: Run) -> Result<()> {
         println!("Flink's configuration (tests/testbed/flink/config.yaml, benchmarks/queries/flink.sql):");
         println!("{}\n{}", flink_configuration.trim_end(), query::flink_settings()?);
     }
+    let millrace_binary = if run.runs > 0 { found(&run.millrace)? } else { run.millrace };
     let comparison = Comparison {
         topic: &topic,
         queries: &run.queries,
         millrace_runs: run.runs,
         flink_runs: run.flink_runs,
-        millrace_binary: run.millrace,
+        millrace_binary,
     };
     let runs = comparison.run(&testbed)?;
     let ratios = report::ratios(&run.queries, &runs, &reference);
@@ -200,15 +201,22 @@ fn compare(run: Run) -> Result<()> {
     Ok(())
 }
 
+fn found(binary: &Path) -> Result<PathBuf> {
+    binary
+        .canonicalize()
+        .with_context(|| format!("there is no {}; build it or name it with --millrace", binary.display()))
+}
+
 fn measure_latency(latency: Latency) -> Result<()> {
+    let millrace_binary = if latency.without_millrace { None } else { Some(found(&latency.millrace)?) };
     let percentiles = latency::Experiment {
         bootstrap_servers: latency.kafka,
         records_per_second: latency.rate,
         warm_up: Duration::from_secs(latency.warm_up_seconds),
         duration: Duration::from_secs(latency.seconds),
-        millrace_binary: (!latency.without_millrace).then_some(latency.millrace),
+        millrace_binary,
     }
-    .run()?;
+    .run(&Testbed::new()?)?;
     println!("{percentiles}");
     println!("latency: p50 {:.0} ms p99 {:.0} ms", percentiles.p50_ms, percentiles.p99_ms);
     Ok(())

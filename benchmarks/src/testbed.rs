@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use crate::process::Process;
 
@@ -41,6 +42,14 @@ impl Testbed {
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let pid = text.split_ascii_whitespace().next().and_then(|pid| pid.parse().ok());
         Ok(Process::new(pid.with_context(|| format!("{} holds no pid", path.display()))?))
+    }
+
+    /// A new folder beside Flink's, and so on the same disk, that goes with its guard. Temporary
+    /// folders of the system may be in memory.
+    pub(crate) fn folder_for_a_run(&self) -> Result<TempDir> {
+        let parent = self.state.join("millrace");
+        fs::create_dir_all(&parent).with_context(|| format!("making {}", parent.display()))?;
+        tempfile::tempdir_in(&parent).with_context(|| format!("making a folder in {}", parent.display()))
     }
 
     /// The broker on this port, where it is the testbed's.

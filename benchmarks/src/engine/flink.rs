@@ -48,7 +48,7 @@ impl<'a> Flink<'a> {
 
     /// Runs statements whose one job has this name, which no job had before.
     pub(crate) fn run(&self, job: &str, sql: &str) -> Result<Cost> {
-        let folder = tempfile::tempdir().context("making a folder for the run")?;
+        let folder = self.testbed.folder_for_a_run()?;
         let (sql_file, log_file) = (folder.path().join("query.sql"), folder.path().join("client.log"));
         std::fs::write(&sql_file, sql)?;
         let log = File::create(&log_file)?;

@@ -6,9 +6,9 @@ mod load;
 
 mod percentiles;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,9 @@ use serde::Deserialize;
 
 use self::load::Load;
 pub(crate) use self::percentiles::Percentiles;
+use crate::engine::millrace;
 use crate::query::{self, Parameters};
+use crate::testbed::Testbed;
 use crate::topic;
 
 const PARTITIONS: u64 = 4;
@@ -45,19 +47,19 @@ struct Record {
 }
 
 impl Experiment {
-    pub(crate) fn run(&self) -> Result<Percentiles> {
+    pub(crate) fn run(&self, testbed: &Testbed) -> Result<Percentiles> {
         let name = format!("latency-{}", std::process::id());
         let (input, output) = (format!("{name}-input"), format!("{name}-output"));
         topic::create(&self.bootstrap_servers, &input, PARTITIONS)?;
         topic::create(&self.bootstrap_servers, &output, PARTITIONS)?;
-        let result = self.run_between(&name, &input, &output);
+        let result = self.run_between(testbed, &name, &input, &output);
         topic::delete(&self.bootstrap_servers, &input)?;
         topic::delete(&self.bootstrap_servers, &output)?;
         result
     }
 
-    fn run_between(&self, name: &str, input: &str, output: &str) -> Result<Percentiles> {
-        let folder = tempfile::tempdir().context("making a folder for the run")?;
+    fn run_between(&self, testbed: &Testbed, name: &str, input: &str, output: &str) -> Result<Percentiles> {
+        let folder = testbed.folder_for_a_run()?;
         let mut job = match &self.millrace_binary {
             Some(binary) => {
                 Some(Job::start(binary, &self.manifest(name, input, output)?, &self.bootstrap_servers, folder.path())?)
@@ -97,9 +99,10 @@ impl Experiment {
             &Parameters { bootstrap_servers: &self.bootstrap_servers, topic: input, output_topic: output, job: name },
         )?;
         let indented: Vec<_> = sql.lines().map(|line| format!("    {line}")).collect();
+        let kafka = &self.bootstrap_servers;
         Ok(format!(
             "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata: {{name: {name}}}\nspec:\n  \
-             commitInterval: 500ms\n  sql: |\n{}\n",
+             kafka: {{bootstrapServers: \"{kafka}\"}}\n  commitInterval: 500ms\n  sql: |\n{}\n",
             indented.join("\n")
         ))
     }
@@ -166,15 +169,8 @@ impl Job {
     fn start(binary: &Path, manifest: &str, bootstrap_servers: &str, folder: &Path) -> Result<Self> {
         let (manifest_file, log) = (folder.join("latency.yaml"), folder.join("millrace.log"));
         fs::write(&manifest_file, manifest)?;
-        let output = File::create(&log)?;
-        let child = Command::new(binary)
-            .arg("run")
+        let child = millrace::command(binary, folder, bootstrap_servers, &log)?
             .arg(&manifest_file)
-            .args(["--kafka", bootstrap_servers])
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
         Ok(Self { child, log })
