@@ -11,6 +11,8 @@ pub trait Clock: Send + Sync {
     fn now_millis(&self) -> i64;
     /// Time since an arbitrary start; never goes back.
     fn monotonic(&self) -> Duration;
+    /// Waits, for a back-off between attempts.
+    fn sleep(&self, duration: Duration);
 }
 
 /// The machine's clocks.
@@ -34,6 +36,11 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place where a thread waits for time to pass")]
+    fn sleep(&self, duration: Duration) {
+        std::thread::sleep(duration);
     }
 }
 
@@ -60,5 +67,10 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_millis(self.millis.load(Ordering::SeqCst).try_into().unwrap_or(0))
+    }
+
+    /// Moves the clock instead of waiting.
+    fn sleep(&self, duration: Duration) {
+        self.millis.fetch_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 }

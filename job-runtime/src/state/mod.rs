@@ -4,7 +4,10 @@
 //! A key is `operator id (u32) | table (u8) | key group (u16) | the table's own key`, all big-endian, so
 //! that a key group of one table is a contiguous range.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+pub mod store;
+pub mod checkpointer;
 
 /// A state table of an operator; the numbers are persisted and never reused.
 pub type TableId = u8;
@@ -61,6 +64,58 @@ impl StateChanges {
         self.bytes.clear();
         self.count = 0;
     }
+
+    /// Reads changes back: each key with its new value, or None where it was deleted.
+    pub fn parse(bytes: &[u8]) -> impl Iterator<Item = Result<(&[u8], Option<&[u8]>)>> {
+        let mut rest = bytes;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let change = parse_change(&mut rest);
+            if change.is_none() {
+                rest = &[];
+            }
+            Some(change.ok_or_else(|| Error::fail_job("a batch of state changes is cut off")))
+        })
+    }
+
+    /// Cuts the changes into pieces of at most `limit` bytes, never within a change. A single change
+    /// above the limit is a piece of its own.
+    pub fn pieces(&self, limit: usize) -> Vec<&[u8]> {
+        let mut pieces = Vec::new();
+        let (mut start, mut end) = (0, 0);
+        let mut rest = self.bytes.as_slice();
+        while !rest.is_empty() {
+            parse_change(&mut rest).expect("these are our own bytes");
+            let next = self.bytes.len() - rest.len();
+            if next - start > limit && end > start {
+                pieces.push(&self.bytes[start..end]);
+                start = end;
+            }
+            end = next;
+        }
+        if end > start {
+            pieces.push(&self.bytes[start..end]);
+        }
+        pieces
+    }
+}
+
+/// One change off the front of `rest`; None where it is cut off.
+fn parse_change<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    let key_length = take_length(rest)?;
+    let key = rest.split_off(..key_length)?;
+    let value = match take_length(rest)? {
+        0 => None,
+        length => Some(rest.split_off(..length - 1)?),
+    };
+    Some((key, value))
+}
+
+fn take_length(rest: &mut &[u8]) -> Option<usize> {
+    let bytes = rest.split_off(..4)?;
+    Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")) as usize)
 }
 
 /// Length of `operator id | table | key group`.
@@ -70,4 +125,32 @@ pub const KEY_PREFIX: usize = 7;
 pub trait StateEntries {
     /// Calls `visit(table, group, key, value)` for every entry; `key` is the table's own key.
     fn for_each(&mut self, visit: &mut dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<()>) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_cut_between_changes_and_lose_nothing() {
+        let mut changes = StateChanges::default();
+        for i in 0..100u16 {
+            changes.put(1, 2, i, &i.to_be_bytes(), &vec![7; usize::from(i)]);
+        }
+        for limit in [1, 64, 1000, 1 << 20] {
+            let pieces = changes.pieces(limit);
+            assert_eq!(pieces.concat(), changes.as_bytes());
+            let count: usize = pieces.iter().map(|p| StateChanges::parse(p).map(|c| c.unwrap()).count()).sum();
+            assert_eq!(count, 100);
+            assert!(pieces.iter().all(|p| p.len() <= limit || StateChanges::parse(p).count() == 1));
+        }
+    }
+
+    #[test]
+    fn cut_off_changes_are_an_error() {
+        let mut changes = StateChanges::default();
+        changes.put(1, 2, 3, b"key", b"value");
+        let bytes = &changes.as_bytes()[..changes.as_bytes().len() - 1];
+        assert!(StateChanges::parse(bytes).any(|c| c.is_err()));
+    }
 }

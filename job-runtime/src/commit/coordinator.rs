@@ -1,0 +1,241 @@
+//! Drives the epochs of a worker: performs what the epoch machine says, with the real producer, the
+//! checkpointer and the consumers' group offsets.
+
+use super::epoch::{Effect, EpochMachine, EpochSettings, Event};
+use super::gate::{EpochGate, Prepared, Report};
+use super::record::{LogRecord, Release};
+use super::start::transaction_timeout;
+use crate::env::Clock;
+use crate::error::{Error, Result};
+use crate::exchange::Router;
+use crate::job::Job;
+use crate::kafka::{ClientOptions, CommitOutcome, OutgoingRecord, PartitionConsumer, TransactionalProducer};
+use crate::metrics::{Metrics, PartitionStatus};
+use crate::state::StateChanges;
+use crate::state::checkpointer::Checkpointer;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+/// How often the coordinator looks at what has no event of its own: bytes produced, stop requests.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often lag is measured and group offsets are committed.
+const GROUP_OFFSETS: Duration = Duration::from_secs(1);
+
+/// How a worker's run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every bounded input has ended, and all of its results are committed.
+    Finished,
+    /// Somebody asked for it; a later start goes on from here.
+    Stopped,
+}
+
+/// A Kafka scan as lag tools see it.
+pub struct ScanOffsets {
+    pub consumer: Arc<PartitionConsumer>,
+    /// Whether the user named a group, whose offsets are then committed.
+    pub has_group: bool,
+}
+
+pub struct Coordinator<'a> {
+    pub job: &'a Job,
+    pub cluster: &'a ClientOptions,
+    pub transactional_id: String,
+    pub attempt: String,
+    pub log: Arc<str>,
+    pub tasks: u32,
+    /// Reads the ends of the task logs.
+    pub log_consumer: Arc<PartitionConsumer>,
+    /// By the scan's operator id.
+    pub scans: BTreeMap<u32, ScanOffsets>,
+    pub gate: Arc<EpochGate>,
+    pub router: Router,
+    pub reports: Receiver<Report>,
+    pub produced: Arc<AtomicUsize>,
+    pub stop: Arc<AtomicBool>,
+    pub checkpointer: Checkpointer,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What the coordinator remembers between effects.
+#[derive(Default)]
+struct Progressing {
+    prepared: Vec<Prepared>,
+    ended_at: Duration,
+    offsets_at: Duration,
+    outcome: Option<Outcome>,
+}
+
+impl Coordinator<'_> {
+    /// Runs until the job has ended. The transaction of epoch 1 is open.
+    pub fn run(mut self) -> Result<Outcome> {
+        let settings = EpochSettings {
+            tasks: self.tasks,
+            commit_interval: self.job.commit_interval,
+            checkpoint_interval: self.job.checkpoint_interval,
+            epoch_bytes: self.job.memory.epoch,
+            pending_bytes: self.job.memory.rocksdb,
+        };
+        let mut machine = EpochMachine::new(settings, self.clock.monotonic());
+        let mut progressing = Progressing::default();
+        let mut stop_seen = false;
+        loop {
+            let wait = machine.wait(self.clock.monotonic()).unwrap_or(LOOK).min(LOOK);
+            let event = match self.reports.recv_timeout(wait) {
+                Ok(Report::Failed(error)) => return Err(error),
+                Ok(Report::Prepared(prepared)) => {
+                    let event = Event::Prepared {
+                        wrote: prepared.commit.is_some(),
+                        change_bytes: prepared.changes.as_bytes().len(),
+                        finished: prepared.finished,
+                    };
+                    progressing.prepared.push(prepared);
+                    event
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::fail_job("every thread of the worker has ended")),
+                Err(RecvTimeoutError::Timeout) if !stop_seen && self.stop.load(Ordering::Acquire) => {
+                    stop_seen = true;
+                    Event::StopRequested
+                }
+                Err(RecvTimeoutError::Timeout) => Event::Tick { produced: self.produced.load(Ordering::Relaxed) },
+            };
+            let mut effects = machine.step(event, self.clock.monotonic());
+            while !effects.is_empty() {
+                let mut following = Vec::new();
+                for effect in effects {
+                    following.extend(self.perform(effect, &mut progressing, &mut machine)?);
+                }
+                effects = following;
+            }
+            if let Some(outcome) = progressing.outcome {
+                self.checkpointer.finish()?;
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, progressing: &mut Progressing, machine: &mut EpochMachine) -> Result<Vec<Effect>> {
+        match effect {
+            Effect::EndEpoch { epoch, heartbeat, .. } => {
+                progressing.ended_at = self.clock.monotonic();
+                self.gate.request_end(epoch, heartbeat);
+                self.router.wake_all();
+            }
+            Effect::Commit { epoch, release } => {
+                self.commit(release)?;
+                self.gate.set_committed(epoch);
+                let seconds = (self.clock.monotonic() - progressing.ended_at).as_secs_f64();
+                self.metrics.committed(self.clock.now_millis(), seconds);
+                return Ok(machine.step(Event::Committed, self.clock.monotonic()));
+            }
+            Effect::Open { epoch, reuse } => {
+                if reuse {
+                    progressing.prepared.clear();
+                } else {
+                    self.produced.store(0, Ordering::Relaxed);
+                    self.gate.producer().begin()?;
+                }
+                self.gate.set_open(epoch);
+                self.router.wake_all();
+            }
+            Effect::Apply { checkpoint, .. } => self.apply(checkpoint, progressing)?,
+            Effect::Done { finished } => {
+                progressing.outcome = Some(if finished { Outcome::Finished } else { Outcome::Stopped });
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn commit(&mut self, release: bool) -> Result<()> {
+        let producer = self.gate.producer();
+        if release {
+            let record = LogRecord::Release(Release { attempt: self.attempt.clone() }).encode();
+            let topic = producer.topic(&self.log)?;
+            let mut scratch = Default::default();
+            for task in 0..self.tasks {
+                let record = OutgoingRecord { key: None, payload: Some(&record) };
+                topic.produce(Some(task as i32), std::iter::once(record), &mut scratch)?;
+            }
+        }
+        match producer.commit(transaction_timeout(self.job)) {
+            CommitOutcome::Clean => Ok(()),
+            CommitOutcome::Retried => self.replace_producer(),
+            CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => Err(error),
+        }
+    }
+
+    /// The commit happened, but a copy of its EndTxn may still be on its way: the next epoch gets a producer
+    /// whose epoch fences it.
+    fn replace_producer(&mut self) -> Result<()> {
+        tracing::info!("the commit was retried; going on with a new producer");
+        let timeout = transaction_timeout(self.job);
+        let producer = TransactionalProducer::new(self.cluster, &self.transactional_id, timeout, self.job.memory.epoch)?;
+        producer.init_transactions(timeout)?;
+        self.gate.replace_producer(producer);
+        Ok(())
+    }
+
+    /// After a commit: its changes to the checkpointer, its positions to lag tools.
+    fn apply(&mut self, checkpoint: bool, progressing: &mut Progressing) -> Result<()> {
+        let now = self.clock.monotonic();
+        let offsets_due = checkpoint || now >= progressing.offsets_at + GROUP_OFFSETS;
+        let mut positions: BTreeMap<u32, Vec<(String, i32, i64)>> = BTreeMap::new();
+        for prepared in progressing.prepared.drain(..) {
+            let Prepared { task, commit, changes, .. } = prepared;
+            let Some(commit) = commit else { continue };
+            if offsets_due {
+                for p in &commit.positions {
+                    positions.entry(p.operator).or_default().push((p.topic.clone(), p.partition, p.offset));
+                }
+            }
+            self.checkpointer.committed(task, changes, commit)?;
+        }
+        if offsets_due {
+            progressing.offsets_at = now;
+            self.tell_offsets(&positions);
+        }
+        if checkpoint {
+            let log_ends = self.log_ends()?;
+            let metrics = self.metrics.clone();
+            self.checkpointer.checkpoint(log_ends, move |done| {
+                metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0);
+            })?;
+        }
+        Ok(())
+    }
+
+    fn tell_offsets(&self, positions: &BTreeMap<u32, Vec<(String, i32, i64)>>) {
+        for (operator, positions) in positions {
+            let Some(scan) = self.scans.get(operator) else { continue };
+            if scan.has_group && let Err(error) = scan.consumer.commit_group_offsets(positions) {
+                // Only lag tools read them; the next ones replace them.
+                tracing::warn!(%error, "group offsets");
+            }
+            for (topic, partition, position) in positions {
+                let lag = scan.consumer.cached_end(topic, *partition).map(|end| (end - position).max(0));
+                self.metrics.set_partition(topic, *partition, PartitionStatus { position: *position, lag });
+            }
+        }
+    }
+
+    /// Where the task logs end. No task writes to its log between a commit and the next end of an epoch,
+    /// which this thread alone asks for: so everything committed lies before, and what follows lies after.
+    fn log_ends(&self) -> Result<Vec<i64>> {
+        let end = |task| self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30)).map(|(_, end)| end);
+        (0..self.tasks)
+            .map(end)
+            .collect::<Result<_>>()
+            .map_err(|e| Error::restart_worker("could not read the ends of the task logs").caused_by(e))
+    }
+}
+
+/// Changes that nobody keeps.
+impl Prepared {
+    pub fn unchanged(task: u32, finished: bool) -> Self {
+        Self { task, commit: None, changes: StateChanges::default(), finished }
+    }
+}

@@ -1,0 +1,194 @@
+//! The few administrative calls: which topics and partitions there are, making and deleting the job's own.
+
+use super::ClientOptions;
+use super::native::{c_string, millis};
+use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use rdkafka::admin::{AdminClient as KafkaAdmin, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::bindings as sys;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::time::Duration;
+
+/// How long one admin call may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+pub struct AdminClient {
+    client: KafkaAdmin<DefaultClientContext>,
+    bootstrap_servers: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// A topic as the cluster has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicDescription {
+    pub partitions: Vec<i32>,
+    /// Changes when a topic is deleted and made again; empty where the broker tells none.
+    pub id: String,
+}
+
+impl AdminClient {
+    pub fn new(cluster: &ClientOptions) -> Result<Self> {
+        let client = cluster.client_config().create().or_kind(ErrorKind::UserFault, "could not create a Kafka admin client")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .or_kind(ErrorKind::FailJob, "could not start a runtime for Kafka's admin client")?;
+        Ok(Self { client, bootstrap_servers: cluster.bootstrap_servers.clone(), runtime })
+    }
+
+    /// None where the topic doesn't exist.
+    pub fn describe(&self, topic: &str) -> Result<Option<TopicDescription>> {
+        let operation = || format!("could not ask Kafka at {} about topic {topic}", self.bootstrap_servers);
+        let metadata = self.client.inner().fetch_metadata(Some(topic), TIMEOUT).or_kind(ErrorKind::Retry, operation())?;
+        let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
+        match found.error() {
+            None => {}
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) => {
+                return Ok(None);
+            }
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) => {
+                return Err(Error::user_fault(format!("{}: not authorised; grant DESCRIBE on it", operation())));
+            }
+            Some(code) => return Err(Error::retry(format!("{}: {}", operation(), RDKafkaErrorCode::from(code)))),
+        }
+        let mut partitions: Vec<i32> = found.partitions().iter().map(|p| p.id()).collect();
+        partitions.sort_unstable();
+        if partitions.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(TopicDescription { partitions, id: self.topic_id(topic)? }))
+    }
+
+    /// Every topic of the cluster.
+    pub fn topics(&self) -> Result<Vec<String>> {
+        let operation = format!("could not list the topics of Kafka at {}", self.bootstrap_servers);
+        let metadata = self.client.inner().fetch_metadata(None, TIMEOUT).or_kind(ErrorKind::Retry, operation)?;
+        Ok(metadata.topics().iter().map(|t| t.name().to_owned()).collect())
+    }
+
+    /// Makes a topic; one that exists already is left as it is.
+    pub fn create(&self, topic: &str, partitions: i32, replication: i32, config: &[(&str, &str)]) -> Result<()> {
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication));
+        for (key, value) in config {
+            new = new.set(key, value);
+        }
+        let operation = || format!("could not create topic {topic}");
+        let created = self.runtime.block_on(self.client.create_topics([&new], &options()));
+        for result in created.or_kind(ErrorKind::Retry, operation())? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed))) => {
+                    return Err(Error::user_fault(format!("{}: {code}; grant CREATE on it", operation())));
+                }
+                Err((_, code)) => return Err(Error::retry(format!("{}: {code}", operation()))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes topics; those that don't exist are no error.
+    pub fn delete(&self, topics: &[String]) -> Result<()> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let deleted = self.runtime.block_on(self.client.delete_topics(&names, &options()));
+        for result in deleted.or_kind(ErrorKind::Retry, "could not delete topics")? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, code)) => return Err(Error::retry(format!("could not delete topic {topic}: {code}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The topic's configuration.
+    pub fn config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        let operation = || format!("could not read the configuration of topic {topic}");
+        let described = self.runtime.block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
+        let mut entries = BTreeMap::new();
+        for resource in described.or_kind(ErrorKind::Retry, operation())? {
+            let resource = resource.map_err(|code| Error::retry(format!("{}: {code}", operation())))?;
+            entries.extend(resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?))));
+        }
+        Ok(entries)
+    }
+
+    /// Which cluster this is; None where the broker doesn't tell.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.client.inner().fetch_cluster_id(TIMEOUT)
+    }
+
+    fn topic_id(&self, topic: &str) -> Result<String> {
+        let name = c_string(topic);
+        let mut names = [name.as_ptr()];
+        let rk = self.client.inner().native_ptr();
+        // SAFETY: every object made here is destroyed here, once, in the reverse order; results are only
+        // read while their event lives.
+        unsafe {
+            let queue = sys::rd_kafka_queue_new(rk);
+            let options = sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let collection = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+            sys::rd_kafka_DescribeTopics(rk, collection, options, queue);
+            let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
+            let id = if event.is_null() { Ok(String::new()) } else { topic_id_of(event, topic) };
+            if !event.is_null() {
+                sys::rd_kafka_event_destroy(event);
+            }
+            sys::rd_kafka_TopicCollection_destroy(collection);
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_queue_destroy(queue);
+            id
+        }
+    }
+}
+
+/// # Safety
+/// `event` is a live event.
+unsafe fn topic_id_of(event: *mut sys::rd_kafka_event_t, topic: &str) -> Result<String> {
+    // SAFETY: by the caller's promise; pointers into the event are not kept.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Ok(String::new());
+        }
+        let mut count = 0;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if count == 0 {
+            return Ok(String::new());
+        }
+        let description = *topics;
+        let error = sys::rd_kafka_TopicDescription_error(description);
+        if sys::rd_kafka_error_code(error) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let message = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
+            return Err(Error::retry(format!("could not describe topic {topic}: {message}")));
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(description);
+        if id.is_null() {
+            return Ok(String::new());
+        }
+        Ok(CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned())
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+}
+
+/// Tries an operation again while its error is a passing one, for at most `patience`.
+pub fn retrying<T>(patience: Duration, clock: &dyn crate::env::Clock, mut operation: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = clock.monotonic() + patience;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match operation() {
+            Err(error) if error.kind == ErrorKind::Retry && clock.monotonic() < deadline => {
+                tracing::debug!(%error, "trying again");
+                clock.sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Kafka's client as the runtime needs it: a batch consumer, a transactional producer that knows how its
+//! commit went, and the few admin calls. All of librdkafka's raw API is in here; what is Kafka to Millrace
+//! (positions, the log, fencing) is not.
+
+mod native;
+pub mod config;
+pub mod consumer;
+pub mod producer;
+pub mod admin;
+
+pub use config::ClientOptions;
+pub use consumer::{FetchQueue, Fetched, PartitionConsumer};
+pub use producer::{CommitOutcome, OutgoingRecord, ProducerTopic, TransactionalProducer};

@@ -1,0 +1,388 @@
+//! A transactional producer that says how each commit went. It talks to librdkafka directly for two
+//! reasons: whole batches are handed over with one call, and the number of EndTxn requests sent can be
+//! counted, which the commit call itself does not tell (see `CommitOutcome`).
+
+use super::ClientOptions;
+use super::native::{ErrorBuffer, NativeError, c_string, error_text, millis};
+use crate::error::{Error, ErrorKind, Result};
+use rdkafka::bindings as sys;
+use rdkafka::types::RDKafkaRespErr;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// "Choose a partition by the key", as librdkafka writes it.
+const PARTITION_UNASSIGNED: i32 = -1;
+
+/// Kafka's api key of the request that ends a transaction.
+const END_TXN: i16 = 26;
+
+/// How a commit went.
+#[derive(Debug)]
+pub enum CommitOutcome {
+    /// Committed, by exactly one EndTxn request: the producer may go on.
+    Clean,
+    /// Committed, but EndTxn was sent more than once: a late one could end a later transaction of this
+    /// producer (KAFKA-17754), so it must be replaced.
+    Retried,
+    /// Surely not committed.
+    Aborted(Error),
+    /// Nobody knows but the log.
+    Unknown(Error),
+}
+
+/// One record; the payload is copied.
+#[derive(Clone, Copy, Default)]
+pub struct OutgoingRecord<'a> {
+    pub key: Option<&'a [u8]>,
+    pub payload: Option<&'a [u8]>,
+}
+
+pub struct TransactionalProducer {
+    client: NonNull<sys::rd_kafka_t>,
+    end_txn_requests: Arc<AtomicU64>,
+    transactional_id: String,
+}
+
+// SAFETY: librdkafka's handles may be used from any thread at the same time.
+unsafe impl Send for TransactionalProducer {}
+// SAFETY: as above.
+unsafe impl Sync for TransactionalProducer {}
+
+/// A topic to produce to, by one producer.
+#[derive(Clone)]
+pub struct ProducerTopic {
+    topic: Arc<TopicHandle>,
+    name: Arc<str>,
+}
+
+struct TopicHandle {
+    topic: NonNull<sys::rd_kafka_topic_t>,
+    /// The client must outlive its topics.
+    producer: Arc<TransactionalProducer>,
+}
+
+// SAFETY: topic handles may be used from any thread at the same time.
+unsafe impl Send for TopicHandle {}
+// SAFETY: as above.
+unsafe impl Sync for TopicHandle {}
+
+impl TransactionalProducer {
+    /// `queued_bytes` bounds the records that wait for the broker; producing blocks above it.
+    pub fn new(
+        cluster: &ClientOptions,
+        transactional_id: &str,
+        transaction_timeout: Duration,
+        queued_bytes: usize,
+    ) -> Result<Arc<Self>> {
+        let mut config = cluster.client_config();
+        let timeout = millis(transaction_timeout);
+        config
+            .set("transactional.id", transactional_id)
+            .set("transaction.timeout.ms", timeout.to_string())
+            .set("message.timeout.ms", timeout.to_string())
+            // librdkafka wants socket.timeout.ms at most 100 ms above the transaction's.
+            .set("socket.timeout.ms", timeout.min(30_000).to_string())
+            .set("linger.ms", "20")
+            .set("batch.size", "1000000")
+            .set("batch.num.messages", "1000000")
+            .set("queue.buffering.max.kbytes", (queued_bytes >> 10).max(4096).to_string())
+            .set("queue.buffering.max.messages", "2000000");
+        let native = config
+            .create_native_config()
+            .map_err(|e| Error::new(ErrorKind::UserFault, "could not configure the Kafka producer").caused_by(e))?;
+        let end_txn_requests = Arc::new(AtomicU64::new(0));
+        let mut buffer = ErrorBuffer::new();
+        let (text, size) = buffer.pointer();
+        // SAFETY: the configuration is duplicated because rd_kafka_new takes what it is given when it
+        // succeeds, while `native` frees its own. The counter outlives the client, which self holds.
+        let client = unsafe {
+            let own = sys::rd_kafka_conf_dup(native.ptr());
+            sys::rd_kafka_conf_set_log_cb(own, Some(log_callback));
+            sys::rd_kafka_conf_interceptor_add_on_new(
+                own,
+                c"millrace".as_ptr(),
+                Some(on_new),
+                Arc::as_ptr(&end_txn_requests).cast_mut().cast(),
+            );
+            let client = sys::rd_kafka_new(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, own, text, size);
+            if client.is_null() {
+                sys::rd_kafka_conf_destroy(own);
+            }
+            client
+        };
+        let client = NonNull::new(client)
+            .ok_or_else(|| Error::user_fault(format!("could not create the Kafka producer: {}", buffer.message())))?;
+        Ok(Arc::new(Self { client, end_txn_requests, transactional_id: transactional_id.to_owned() }))
+    }
+
+    /// Registers with the coordinator; every earlier producer with this id is fenced from here on, and its
+    /// open transaction aborted.
+    pub fn init_transactions(&self, timeout: Duration) -> Result<()> {
+        // SAFETY: the client is alive; the error object is taken once.
+        let error = unsafe { NativeError::take(sys::rd_kafka_init_transactions(self.client.as_ptr(), millis(timeout))) };
+        match error {
+            None => Ok(()),
+            Some(error) if error.fatal => {
+                Err(Error::fail_job(format!("could not register transactional id {}: {}", self.transactional_id, error.message)))
+            }
+            Some(error) => {
+                Err(Error::retry(format!("could not register transactional id {}: {}", self.transactional_id, error.message)))
+            }
+        }
+    }
+
+    pub fn begin(&self) -> Result<()> {
+        // SAFETY: as in `init_transactions`.
+        let error = unsafe { NativeError::take(sys::rd_kafka_begin_transaction(self.client.as_ptr())) };
+        match error {
+            None => Ok(()),
+            Some(error) => Err(Error::restart_worker(format!("could not begin a transaction: {}", error.message))),
+        }
+    }
+
+    /// Flushes and commits. Any outcome but `Clean` is this producer's end.
+    pub fn commit(&self, timeout: Duration) -> CommitOutcome {
+        let before = self.end_txn_requests.load(Ordering::Acquire);
+        // SAFETY: as in `init_transactions`.
+        let error = unsafe { NativeError::take(sys::rd_kafka_commit_transaction(self.client.as_ptr(), millis(timeout))) };
+        let requests = self.end_txn_requests.load(Ordering::Acquire) - before;
+        match error {
+            // An empty transaction sends no EndTxn, which is clean too.
+            None if requests <= 1 => CommitOutcome::Clean,
+            None => CommitOutcome::Retried,
+            // Without EndTxn nothing can have been committed, whatever went wrong.
+            Some(error) if requests == 0 => CommitOutcome::Aborted(
+                Error::restart_worker(format!("the transaction was not committed: {}", describe(&error))),
+            ),
+            Some(error) => {
+                CommitOutcome::Unknown(Error::restart_worker(format!("the commit's outcome is unknown: {}", describe(&error))))
+            }
+        }
+    }
+
+    /// A handle for producing to `topic`. Records without an explicit partition follow Kafka's default
+    /// partitioner (murmur2 of the key).
+    pub fn topic(self: &Arc<Self>, topic: &str) -> Result<ProducerTopic> {
+        let name = c_string(topic);
+        let mut buffer = ErrorBuffer::new();
+        let (text, size) = buffer.pointer();
+        // SAFETY: the topic's configuration is handed over to rd_kafka_topic_new, which takes it.
+        let handle = unsafe {
+            let config = sys::rd_kafka_topic_conf_new();
+            let result = sys::rd_kafka_topic_conf_set(config, c"partitioner".as_ptr(), c"murmur2_random".as_ptr(), text, size);
+            debug_assert_eq!(result, sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK);
+            sys::rd_kafka_topic_new(self.client.as_ptr(), name.as_ptr(), config)
+        };
+        let topic_handle = NonNull::new(handle).ok_or_else(|| Error::user_fault(format!("not a topic's name: {topic:?}")))?;
+        let handle = TopicHandle { topic: topic_handle, producer: self.clone() };
+        Ok(ProducerTopic { topic: Arc::new(handle), name: topic.into() })
+    }
+
+    /// The error after which this producer can do nothing more, such as being fenced.
+    pub fn fatal_error(&self) -> Option<Error> {
+        let mut buffer = ErrorBuffer::new();
+        let (text, size) = buffer.pointer();
+        // SAFETY: the client is alive; the buffer is ours.
+        let code = unsafe { sys::rd_kafka_fatal_error(self.client.as_ptr(), text, size) };
+        (code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
+            .then(|| Error::restart_worker(format!("the Kafka producer failed: {}", buffer.message())))
+    }
+}
+
+impl Drop for TransactionalProducer {
+    fn drop(&mut self) {
+        // SAFETY: ours; topics hold an Arc of self, so none is left. Purging first: what was not
+        // committed must not be waited for.
+        unsafe {
+            sys::rd_kafka_purge(self.client.as_ptr(), sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT);
+            sys::rd_kafka_destroy(self.client.as_ptr());
+        }
+    }
+}
+
+impl ProducerTopic {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn is_of(&self, producer: &Arc<TransactionalProducer>) -> bool {
+        Arc::ptr_eq(&self.topic.producer, producer)
+    }
+
+    /// Produces records in order, to `partition` or, where it is None, by their keys. Blocks while the
+    /// client's queue is full. `scratch` is reused from call to call.
+    pub fn produce<'a>(
+        &self,
+        partition: Option<i32>,
+        records: impl Iterator<Item = OutgoingRecord<'a>>,
+        scratch: &mut ProduceScratch,
+    ) -> Result<()> {
+        scratch.0.clear();
+        scratch.0.extend(records.map(|record| sys::rd_kafka_message_t {
+            err: RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR,
+            rkt: std::ptr::null_mut(),
+            partition: PARTITION_UNASSIGNED,
+            payload: pointer(record.payload),
+            len: record.payload.map_or(0, <[u8]>::len),
+            key: pointer(record.key),
+            key_len: record.key.map_or(0, <[u8]>::len),
+            offset: 0,
+            _private: std::ptr::null_mut(),
+        }));
+        let flags = sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_BLOCK;
+        let count = c_int::try_from(scratch.0.len()).expect("a batch is far below 2^31 records");
+        // SAFETY: the messages point into slices that outlive the call, and F_COPY copies them.
+        let accepted = unsafe {
+            sys::rd_kafka_produce_batch(
+                self.topic.topic.as_ptr(),
+                partition.unwrap_or(PARTITION_UNASSIGNED),
+                flags,
+                scratch.0.as_mut_ptr(),
+                count,
+            )
+        };
+        if accepted == count {
+            return Ok(());
+        }
+        let refused = scratch.0.iter().find(|m| m.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+        let code = refused.map_or(RDKafkaRespErr::RD_KAFKA_RESP_ERR__FAIL, |m| m.err);
+        Err(self.refusal(code))
+    }
+
+    /// Produces one record with headers and, where given, its own timestamp (epoch milliseconds).
+    pub fn produce_with_headers(
+        &self,
+        record: OutgoingRecord<'_>,
+        partition: Option<i32>,
+        timestamp: Option<i64>,
+        headers: &[(String, Option<Vec<u8>>)],
+    ) -> Result<()> {
+        // SAFETY: rd_kafka_produceva copies payload and key (F_COPY) and, when it succeeds, takes the
+        // headers; otherwise they are destroyed here. The union fields set are those its tags name.
+        unsafe {
+            let list = sys::rd_kafka_headers_new(headers.len());
+            for (name, value) in headers {
+                let (bytes, length) = match value {
+                    Some(value) => (value.as_ptr().cast::<c_void>(), value.len() as isize),
+                    None => (std::ptr::null(), 0),
+                };
+                sys::rd_kafka_header_add(list, name.as_ptr().cast(), name.len() as isize, bytes, length);
+            }
+            let mut arguments = [
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT, |u| u.rkt = self.topic.topic.as_ptr()),
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION, |u| {
+                    u.i32_ = partition.unwrap_or(PARTITION_UNASSIGNED);
+                }),
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS, |u| {
+                    u.i = sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_BLOCK;
+                }),
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE, |u| {
+                    u.mem.ptr = pointer(record.payload);
+                    u.mem.size = record.payload.map_or(0, <[u8]>::len);
+                }),
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY, |u| {
+                    u.mem.ptr = pointer(record.key);
+                    u.mem.size = record.key.map_or(0, <[u8]>::len);
+                }),
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP, |u| u.i64_ = timestamp.unwrap_or(0)),
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = list),
+            ];
+            let client = self.topic.producer.client.as_ptr();
+            let error = NativeError::take(sys::rd_kafka_produceva(client, arguments.as_mut_ptr(), arguments.len()));
+            match error {
+                None => Ok(()),
+                Some(error) => {
+                    sys::rd_kafka_headers_destroy(list);
+                    Err(self.refusal(error.code))
+                }
+            }
+        }
+    }
+
+    fn refusal(&self, code: RDKafkaRespErr) -> Error {
+        use RDKafkaRespErr::*;
+        let message = format!("could not produce to {}: {}", self.name, error_text(code));
+        match code {
+            RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE => {
+                Error::user_fault(format!("{message}: raise the topic's max.message.bytes, or make the rows smaller"))
+            }
+            RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Error::fail_job(message),
+            _ => Error::restart_worker(message),
+        }
+    }
+}
+
+/// The array handed to librdkafka, kept to save its allocation.
+#[derive(Default)]
+pub struct ProduceScratch(Vec<sys::rd_kafka_message_t>);
+
+// SAFETY: the pointers in it are only meaningful during a call of `produce`.
+unsafe impl Send for ProduceScratch {}
+
+fn pointer(bytes: Option<&[u8]>) -> *mut c_void {
+    bytes.map_or(std::ptr::null_mut(), |b| b.as_ptr().cast_mut().cast())
+}
+
+fn argument(
+    vtype: sys::rd_kafka_vtype_t,
+    set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1),
+) -> sys::rd_kafka_vu_t {
+    // SAFETY: a C union of plain values, for which zero is a valid value.
+    let mut value: sys::rd_kafka_vu_s__bindgen_ty_1 = unsafe { std::mem::zeroed() };
+    set(&mut value);
+    sys::rd_kafka_vu_t { vtype, u: value }
+}
+
+fn describe(error: &NativeError) -> String {
+    let kind = match (error.fatal, error.retriable) {
+        (true, _) => "fatal",
+        (false, true) => "passing",
+        (false, false) => "error",
+    };
+    format!("{} ({kind}, {})", error.message, error_text(error.code))
+}
+
+/// Adds the counter of EndTxn requests to a new client; `opaque` is the counter.
+unsafe extern "C" fn on_new(
+    client: *mut sys::rd_kafka_t,
+    _config: *const sys::rd_kafka_conf_t,
+    opaque: *mut c_void,
+    _error: *mut c_char,
+    _error_size: usize,
+) -> RDKafkaRespErr {
+    // SAFETY: librdkafka passes its new client and the opaque given at registration.
+    unsafe { sys::rd_kafka_interceptor_add_on_request_sent(client, c"millrace".as_ptr(), Some(on_request_sent), opaque) }
+}
+
+unsafe extern "C" fn on_request_sent(
+    _client: *mut sys::rd_kafka_t,
+    _socket: c_int,
+    _broker: *const c_char,
+    _broker_id: i32,
+    api_key: i16,
+    _api_version: i16,
+    _correlation: i32,
+    _size: usize,
+    opaque: *mut c_void,
+) -> RDKafkaRespErr {
+    if api_key == END_TXN {
+        // SAFETY: the counter is held by the producer, whose drop ends the client before the counter.
+        let counter = unsafe { &*opaque.cast::<AtomicU64>() };
+        counter.fetch_add(1, Ordering::AcqRel);
+    }
+    RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+unsafe extern "C" fn log_callback(_client: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, text: *const c_char) {
+    // SAFETY: librdkafka passes strings that live for the call.
+    let (facility, text) = unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy()) };
+    // syslog's levels: 3 is an error, 4 a warning.
+    match level {
+        0..=3 => tracing::warn!(target: "kafka", "{facility}: {text}"),
+        4 => tracing::info!(target: "kafka", "{facility}: {text}"),
+        _ => tracing::debug!(target: "kafka", "{facility}: {text}"),
+    }
+}

@@ -1,0 +1,260 @@
+//! What a worker counts, as Prometheus metrics and as the status JSON. Names end in their unit.
+
+use crate::batch::FailureReason;
+use crate::job::ErrorPolicy;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailedLabels {
+    reason: Reason,
+    policy: Policy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Reason {
+    Decode,
+    Evaluate,
+    Late,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Policy {
+    DeadLetter,
+    Drop,
+    Fail,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+struct PartitionLabels {
+    topic: String,
+    partition: i32,
+}
+
+/// Counters are plain atomics: the data path adds to them once a batch, never once a row.
+pub struct Metrics {
+    registry: Registry,
+    pub source_records: Counter,
+    pub source_bytes: Counter,
+    pub sink_records: Counter,
+    failed_rows: Family<FailedLabels, Counter>,
+    pub commits: Counter,
+    commit_duration: Histogram,
+    pub checkpoints: Counter,
+    checkpoint_duration: Histogram,
+    pub restarts: Counter,
+    lag: Family<PartitionLabels, Gauge>,
+    watermark: Gauge<f64, std::sync::atomic::AtomicU64>,
+    /// Epoch milliseconds; `i64::MIN` before the first.
+    watermark_millis: AtomicI64,
+    last_commit_millis: AtomicI64,
+    last_checkpoint_millis: AtomicI64,
+    positions: Mutex<BTreeMap<(String, i32), PartitionStatus>>,
+    phase: Mutex<Phase>,
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Phase {
+    /// Claiming its tasks and reading their state.
+    Restoring,
+    Running,
+    /// After a failure that a restart mends.
+    Restarting,
+    Stopped,
+    /// A bounded input has ended.
+    Finished,
+    Failed,
+}
+
+/// A source partition, as of the last commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionStatus {
+    /// The next offset to read.
+    pub position: i64,
+    /// Records behind the partition's end; None before the first fetch.
+    pub lag: Option<i64>,
+}
+
+/// The status JSON of a worker. Counts are since the process started.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub phase: Phase,
+    pub source_records: u64,
+    pub source_bytes: u64,
+    pub sink_records: u64,
+    /// Rows that could not go on, by reason.
+    pub failed_rows: BTreeMap<&'static str, u64>,
+    pub commits: u64,
+    /// Epoch milliseconds; None before the first.
+    pub last_commit: Option<i64>,
+    pub checkpoints: u64,
+    /// Epoch milliseconds; None before the first.
+    pub last_checkpoint: Option<i64>,
+    /// The least watermark of all tasks, epoch milliseconds; None before the first.
+    pub watermark: Option<i64>,
+    pub restarts: u64,
+    /// Records behind, over all source partitions; None while any is unknown.
+    pub lag: Option<i64>,
+    pub partitions: Vec<SourcePartition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourcePartition {
+    pub topic: String,
+    pub partition: i32,
+    #[serde(flatten)]
+    pub status: PartitionStatus,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("millrace");
+        let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let metrics = Self {
+            source_records: Counter::default(),
+            source_bytes: Counter::default(),
+            sink_records: Counter::default(),
+            failed_rows: Family::default(),
+            commits: Counter::default(),
+            commit_duration: seconds(),
+            checkpoints: Counter::default(),
+            checkpoint_duration: seconds(),
+            restarts: Counter::default(),
+            lag: Family::default(),
+            watermark: Gauge::default(),
+            watermark_millis: AtomicI64::new(i64::MIN),
+            last_commit_millis: AtomicI64::new(i64::MIN),
+            last_checkpoint_millis: AtomicI64::new(i64::MIN),
+            positions: Mutex::default(),
+            phase: Mutex::new(Phase::Restoring),
+            registry: Registry::default(),
+        };
+        registry.register("source_records", "Records read from sources", metrics.source_records.clone());
+        registry.register_with_unit("source", "Bytes of values read from sources", Unit::Bytes, metrics.source_bytes.clone());
+        registry.register("sink_records", "Records written to sinks", metrics.sink_records.clone());
+        registry.register("failed_rows", "Rows that could not go on", metrics.failed_rows.clone());
+        registry.register("commits", "Committed epochs", metrics.commits.clone());
+        registry.register_with_unit(
+            "commit_duration",
+            "From the end of an epoch to the end of its commit",
+            Unit::Seconds,
+            metrics.commit_duration.clone(),
+        );
+        registry.register("checkpoints", "Checkpoints on the volume", metrics.checkpoints.clone());
+        registry.register_with_unit(
+            "checkpoint_duration",
+            "Time a checkpoint took",
+            Unit::Seconds,
+            metrics.checkpoint_duration.clone(),
+        );
+        registry.register("worker_restarts", "Restarts of the worker inside its process", metrics.restarts.clone());
+        registry.register("consumer_lag_records", "Records behind the partition's end at the last commit", metrics.lag.clone());
+        registry.register_with_unit(
+            "watermark_timestamp",
+            "The least watermark of all tasks, as Unix time",
+            Unit::Seconds,
+            metrics.watermark.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    pub fn row_failed(&self, reason: FailureReason, policy: ErrorPolicy) {
+        let reason = match reason {
+            FailureReason::Decode => Reason::Decode,
+            FailureReason::Evaluate => Reason::Evaluate,
+            FailureReason::Late => Reason::Late,
+        };
+        let policy = match policy {
+            ErrorPolicy::DeadLetter => Policy::DeadLetter,
+            ErrorPolicy::Drop => Policy::Drop,
+            ErrorPolicy::Fail => Policy::Fail,
+        };
+        self.failed_rows.get_or_create(&FailedLabels { reason, policy }).inc();
+    }
+
+    pub fn committed(&self, at: i64, seconds: f64) {
+        self.commits.inc();
+        self.commit_duration.observe(seconds);
+        self.last_commit_millis.store(at, Ordering::Relaxed);
+    }
+
+    pub fn checkpointed(&self, at: i64, seconds: f64) {
+        self.checkpoints.inc();
+        self.checkpoint_duration.observe(seconds);
+        self.last_checkpoint_millis.store(at, Ordering::Relaxed);
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    pub fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_watermark(&self, millis: i64) {
+        self.watermark_millis.store(millis, Ordering::Relaxed);
+        self.watermark.set(millis as f64 / 1000.0);
+    }
+
+    pub fn set_partition(&self, topic: &str, partition: i32, status: PartitionStatus) {
+        if let Some(lag) = status.lag {
+            self.lag.get_or_create(&PartitionLabels { topic: topic.to_owned(), partition }).set(lag);
+        }
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.insert((topic.to_owned(), partition), status);
+    }
+
+    /// In Prometheus' text format (OpenMetrics).
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String can't fail");
+        text
+    }
+
+    pub fn status(&self) -> Status {
+        let known = |millis: &AtomicI64| Some(millis.load(Ordering::Relaxed)).filter(|&m| m != i64::MIN);
+        let partitions: Vec<SourcePartition> = self
+            .positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|((topic, partition), status)| SourcePartition { topic: topic.clone(), partition: *partition, status: *status })
+            .collect();
+        let failed = |reason| {
+            let of = |policy| self.failed_rows.get_or_create(&FailedLabels { reason, policy }).get();
+            of(Policy::DeadLetter) + of(Policy::Drop) + of(Policy::Fail)
+        };
+        let reasons = [("decode", Reason::Decode), ("evaluate", Reason::Evaluate), ("late", Reason::Late)];
+        Status {
+            phase: self.phase(),
+            source_records: self.source_records.get(),
+            source_bytes: self.source_bytes.get(),
+            sink_records: self.sink_records.get(),
+            failed_rows: reasons.into_iter().map(|(name, reason)| (name, failed(reason))).collect(),
+            commits: self.commits.get(),
+            last_commit: known(&self.last_commit_millis),
+            checkpoints: self.checkpoints.get(),
+            last_checkpoint: known(&self.last_checkpoint_millis),
+            watermark: known(&self.watermark_millis),
+            restarts: self.restarts.get(),
+            lag: partitions.iter().map(|p| p.status.lag).sum(),
+            partitions,
+        }
+    }
+}

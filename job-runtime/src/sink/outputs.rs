@@ -1,0 +1,177 @@
+//! Records of one task on their way into the epoch's transaction. While the transaction before it is being
+//! committed they are held back, in memory, and count against the epoch's bound.
+
+use crate::encode::EncodedRows;
+use crate::error::Result;
+use crate::kafka::producer::ProduceScratch;
+use crate::kafka::{OutgoingRecord, ProducerTopic, TransactionalProducer};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Rows for one topic.
+pub struct RowsRecord {
+    /// None: by the key of each row.
+    pub partition: Option<i32>,
+    pub keys: Option<EncodedRows>,
+    pub values: EncodedRows,
+}
+
+/// One record with headers.
+pub struct HeadedRecord {
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    /// Epoch milliseconds; None: when it is produced.
+    pub timestamp: Option<i64>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+enum Held {
+    Rows(RowsRecord),
+    Headed(HeadedRecord),
+}
+
+pub struct Outputs {
+    /// The producer whose transaction is open to this task; None: records are held back.
+    open: Option<Arc<TransactionalProducer>>,
+    topics: HashMap<Arc<str>, ProducerTopic>,
+    held: Vec<(Arc<str>, Held)>,
+    held_bytes: usize,
+    /// Bytes in the open transaction, and bytes held, of the whole worker.
+    produced: Arc<AtomicUsize>,
+    waiting: Arc<AtomicUsize>,
+    scratch: ProduceScratch,
+    /// Buffers of rows already produced, to be filled again.
+    spare: Vec<EncodedRows>,
+    /// Records produced or held since the last call of `take_count`.
+    records: u64,
+}
+
+/// Row buffers kept for reuse, of each task.
+const SPARE_BUFFERS: usize = 4;
+
+impl Outputs {
+    pub fn new(produced: Arc<AtomicUsize>, waiting: Arc<AtomicUsize>) -> Self {
+        Self {
+            open: None,
+            topics: HashMap::new(),
+            held: Vec::new(),
+            held_bytes: 0,
+            produced,
+            waiting,
+            scratch: ProduceScratch::default(),
+            spare: Vec::new(),
+            records: 0,
+        }
+    }
+
+    /// An empty buffer for rows.
+    pub fn buffer(&mut self) -> EncodedRows {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// From now on records go into `producer`'s transaction, those held back first.
+    pub fn open(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
+        let replaced = self.open.as_ref().is_some_and(|old| !Arc::ptr_eq(old, producer));
+        if replaced || self.open.is_none() {
+            // Handles of a producer that was replaced meanwhile are of no use.
+            self.topics.retain(|_, topic| topic.is_of(producer));
+        }
+        self.open = Some(producer.clone());
+        self.waiting.fetch_sub(std::mem::take(&mut self.held_bytes), Ordering::Relaxed);
+        for (topic, held) in std::mem::take(&mut self.held) {
+            match held {
+                Held::Rows(rows) => self.produce_rows(&topic, rows)?,
+                Held::Headed(record) => self.produce_headed(&topic, &record)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on records are of the next epoch and are held back.
+    pub fn hold(&mut self) {
+        self.open = None;
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub fn rows(&mut self, topic: &Arc<str>, rows: RowsRecord) -> Result<()> {
+        self.records += rows.values.len() as u64;
+        if self.open.is_some() {
+            return self.produce_rows(topic, rows);
+        }
+        self.hold_bytes(rows.values.total_bytes() + rows.keys.as_ref().map_or(0, EncodedRows::total_bytes));
+        self.held.push((topic.clone(), Held::Rows(rows)));
+        Ok(())
+    }
+
+    pub fn record(&mut self, topic: &Arc<str>, record: HeadedRecord) -> Result<()> {
+        self.records += 1;
+        if self.open.is_some() {
+            return self.produce_headed(topic, &record);
+        }
+        self.hold_bytes(record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len));
+        self.held.push((topic.clone(), Held::Headed(record)));
+        Ok(())
+    }
+
+    /// Puts a record into the task log's partition. The transaction must be open.
+    pub fn log(&mut self, topic: &Arc<str>, partition: i32, record: &[u8]) -> Result<()> {
+        let handle = self.topic(topic)?;
+        let outgoing = OutgoingRecord { key: None, payload: Some(record) };
+        handle.produce(Some(partition), std::iter::once(outgoing), &mut self.scratch)?;
+        self.produced.fetch_add(record.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Bytes held back, of the whole worker.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Records since the last call.
+    pub fn take_count(&mut self) -> u64 {
+        std::mem::take(&mut self.records)
+    }
+
+    fn hold_bytes(&mut self, bytes: usize) {
+        self.held_bytes += bytes;
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn produce_rows(&mut self, topic: &Arc<str>, rows: RowsRecord) -> Result<()> {
+        let handle = self.topic(topic)?;
+        let record = |i: usize| OutgoingRecord { key: rows.keys.as_ref().map(|k| k.row(i)), payload: Some(rows.values.row(i)) };
+        handle.produce(rows.partition, (0..rows.values.len()).map(record), &mut self.scratch)?;
+        let bytes = rows.values.total_bytes() + rows.keys.as_ref().map_or(0, EncodedRows::total_bytes);
+        self.produced.fetch_add(bytes, Ordering::Relaxed);
+        for mut buffer in [Some(rows.values), rows.keys].into_iter().flatten() {
+            if self.spare.len() < SPARE_BUFFERS {
+                buffer.clear();
+                self.spare.push(buffer);
+            }
+        }
+        Ok(())
+    }
+
+    fn produce_headed(&mut self, topic: &Arc<str>, record: &HeadedRecord) -> Result<()> {
+        let handle = self.topic(topic)?;
+        let outgoing = OutgoingRecord { key: record.key.as_deref(), payload: record.value.as_deref() };
+        handle.produce_with_headers(outgoing, record.partition, record.timestamp, &record.headers)?;
+        self.produced.fetch_add(record.value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn topic(&mut self, topic: &Arc<str>) -> Result<ProducerTopic> {
+        if let Some(handle) = self.topics.get(topic) {
+            return Ok(handle.clone());
+        }
+        let producer = self.open.as_ref().expect("records are only produced into an open transaction");
+        let handle = producer.topic(topic)?;
+        self.topics.insert(topic.clone(), handle.clone());
+        Ok(handle)
+    }
+}

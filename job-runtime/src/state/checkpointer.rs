@@ -1,0 +1,127 @@
+//! Brings committed changes to the volume, off the data path: one thread collects the commits of all
+//! tasks, and at each checkpoint interval writes their sum to RocksDB and flushes it. A key that changed
+//! in every commit of the interval is written once, one that came and went leaves no value behind.
+
+use super::StateChanges;
+use super::store::{Applied, TaskStore};
+use crate::commit::record::Commit;
+use crate::env::Clock;
+use crate::error::{Error, Result};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// What the checkpointer is told.
+enum Message {
+    /// The changes of a commit that has happened.
+    Committed { task: u32, changes: StateChanges, commit: Commit },
+    /// Make durable what has been handed over; the offsets are those after the last commit of each task.
+    Checkpoint { log_ends: Vec<i64>, done: Box<dyn FnOnce(CheckpointDone) + Send> },
+}
+
+/// A checkpoint as it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointDone {
+    /// Epoch milliseconds at its end.
+    pub at: i64,
+    pub duration_millis: u64,
+    /// Bytes of state changes that it wrote, before coalescing.
+    pub bytes: usize,
+}
+
+/// The sending end, for the coordinator.
+pub struct Checkpointer {
+    sender: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+/// Commits that may wait while a checkpoint is being written. Beyond it the coordinator waits, which
+/// in the end slows the sources.
+const QUEUED_COMMITS: usize = 4096;
+
+impl Checkpointer {
+    /// `stores[t]` is task t's.
+    pub fn start(stores: Vec<TaskStore>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let (sender, receiver) = sync_channel(QUEUED_COMMITS);
+        let thread = std::thread::Builder::new()
+            .name("checkpointer".into())
+            .spawn(move || run(stores, &receiver, clock.as_ref()))
+            .map_err(|e| Error::fail_job("could not start the checkpointer's thread").caused_by(e))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
+    }
+
+    pub fn committed(&mut self, task: u32, changes: StateChanges, commit: Commit) -> Result<()> {
+        self.send(Message::Committed { task, changes, commit })
+    }
+
+    /// Returns at once; `done` is called on the checkpointer's thread.
+    pub fn checkpoint(&mut self, log_ends: Vec<i64>, done: impl FnOnce(CheckpointDone) + Send + 'static) -> Result<()> {
+        self.send(Message::Checkpoint { log_ends, done: Box::new(done) })
+    }
+
+    /// Waits for all that was handed over.
+    pub fn finish(mut self) -> Result<()> {
+        self.join()
+    }
+
+    fn send(&mut self, message: Message) -> Result<()> {
+        let sent = self.sender.as_ref().is_some_and(|s| s.send(message).is_ok());
+        if sent { Ok(()) } else { self.join().and(Err(Error::fail_job("the checkpointer has ended"))) }
+    }
+
+    fn join(&mut self) -> Result<()> {
+        self.sender = None;
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::fail_job("the checkpointer's thread panicked")),
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    /// RocksDB's directory must be free before the worker starts again.
+    fn drop(&mut self) {
+        if let Err(error) = self.join() {
+            tracing::warn!(%error, "checkpointer");
+        }
+    }
+}
+
+/// Changes of one task that are committed and not yet in its store.
+#[derive(Default)]
+struct Pending {
+    changes: Vec<StateChanges>,
+    commit: Option<Commit>,
+    bytes: usize,
+}
+
+fn run(mut stores: Vec<TaskStore>, receiver: &Receiver<Message>, clock: &dyn Clock) -> Result<()> {
+    let mut pending: Vec<Pending> = stores.iter().map(|_| Pending::default()).collect();
+    while let Ok(message) = receiver.recv() {
+        match message {
+            Message::Committed { task, changes, commit } => {
+                let task = &mut pending[task as usize];
+                task.bytes += changes.as_bytes().len();
+                task.commit = Some(commit);
+                if !changes.is_empty() {
+                    task.changes.push(changes);
+                }
+            }
+            Message::Checkpoint { log_ends, done } => {
+                let start = clock.monotonic();
+                let mut bytes = 0;
+                for ((store, pending), log_offset) in stores.iter_mut().zip(&mut pending).zip(log_ends) {
+                    let Pending { changes, commit, bytes: size } = std::mem::take(pending);
+                    let Some(commit) = commit else { continue };
+                    bytes += size;
+                    store.apply(changes.iter().map(StateChanges::as_bytes), Applied { log_offset, commit })?;
+                    store.checkpoint()?;
+                }
+                let duration_millis = (clock.monotonic() - start).as_millis() as u64;
+                done(CheckpointDone { at: clock.now_millis(), duration_millis, bytes });
+            }
+        }
+    }
+    Ok(())
+}

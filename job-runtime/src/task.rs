@@ -1,0 +1,498 @@
+//! One task: the operators of every stage for its share of partitions and keys. It takes rows from sources
+//! and from exchanges, moves time forward, and ends epochs. It never blocks and knows no threads; `thread`
+//! calls it.
+//!
+//! An epoch ends stage by stage: the task flushes a stage and tells every task downstream that its epoch has
+//! ended; the next stage ends when that was heard from every task upstream. What they send after it is of
+//! the next epoch and waits in the backlog until this task has written its commit.
+
+use crate::batch::{Batch, FailedRow};
+use crate::commit::gate::Prepared;
+use crate::commit::record::{Batch as LogBatch, Commit, LogRecord, SourcePosition};
+use crate::env::Clock;
+use crate::error::Result;
+use crate::exchange::{Envelope, Partitioner, Payload, Router};
+use crate::kafka::TransactionalProducer;
+use crate::metrics::Metrics;
+use crate::operators::{ActiveInput, Context, Operator, Output, Progress};
+use crate::sink::SinkWriter;
+use crate::sink::dead_letter::FailedRows;
+use crate::sink::outputs::Outputs;
+use crate::source::{PartitionId, SourceBatch};
+use crate::state::StateChanges;
+use millrace_planner::plan::NodeId;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// State changes are cut into log records of at most this size, well below Kafka's default limit of 1 MB.
+const LOG_RECORD_BYTES: usize = 512 << 10;
+
+/// A node of the plan, for one task.
+pub struct TaskNode {
+    pub step: Step,
+    pub operator_id: u32,
+    pub stage: u32,
+    pub inputs: Vec<NodeId>,
+    /// Who takes what it emits: the node and its port.
+    pub consumers: Vec<(NodeId, usize)>,
+    /// Of its inputs together.
+    input: Progress,
+    /// Of what it emits.
+    output: Progress,
+}
+
+pub enum Step {
+    Scan,
+    Operator(Box<dyn Operator>),
+    Exchange(ExchangeStep),
+    Sink(Box<dyn SinkWriter>),
+}
+
+pub struct ExchangeStep {
+    partitioner: Partitioner,
+    /// By upstream task: the progress last heard, and whether its epoch has ended.
+    heard: Vec<(Progress, bool)>,
+}
+
+impl ExchangeStep {
+    pub fn new(partitioner: Partitioner, tasks: u32) -> Self {
+        Self { partitioner, heard: vec![(Progress::START, false); tasks as usize] }
+    }
+}
+
+impl TaskNode {
+    pub fn new(step: Step, operator_id: u32, stage: u32, inputs: Vec<NodeId>, consumers: Vec<(NodeId, usize)>) -> Self {
+        Self { step, operator_id, stage, inputs, consumers, input: Progress::START, output: Progress::START }
+    }
+}
+
+/// What a task needs besides its nodes.
+pub struct TaskContext {
+    pub task: u32,
+    pub log: Arc<str>,
+    /// Offset of the claim under which it works.
+    pub claim: i64,
+    /// Of its last commit.
+    pub sequence: u64,
+    pub positions: Vec<SourcePosition>,
+    pub outputs: Outputs,
+    pub failed_rows: FailedRows,
+    pub router: Router,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+    /// Bytes held back above which it stops emitting.
+    pub held_limit: usize,
+}
+
+pub struct Task {
+    nodes: Vec<TaskNode>,
+    context: TaskContext,
+    positions: BTreeMap<(u32, PartitionId), SourcePosition>,
+    /// A position moved since the last commit.
+    moved: bool,
+    epoch: u64,
+    /// The epoch's end, under way.
+    ending: Option<Ending>,
+    /// An operator that stopped in the middle of `advance`, because much is held back.
+    suspended: Option<NodeId>,
+    backlog: VecDeque<Envelope>,
+    stages: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Ending {
+    heartbeat: bool,
+    /// The next stage to end.
+    stage: u32,
+}
+
+/// Collects what an operator emits, to be passed on when the call is over.
+#[derive(Default)]
+struct Emitted {
+    batches: Vec<Batch>,
+    failed: Vec<FailedRow>,
+}
+
+impl Output for Emitted {
+    fn emit(&mut self, batch: Batch) -> Result<()> {
+        if batch.num_rows() > 0 {
+            self.batches.push(batch);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, row: FailedRow) -> Result<()> {
+        self.failed.push(row);
+        Ok(())
+    }
+}
+
+impl Task {
+    /// In epoch 1.
+    pub fn new(nodes: Vec<TaskNode>, context: TaskContext) -> Self {
+        let stages = nodes.iter().map(|n| n.stage + 1).max().unwrap_or(0);
+        let key = |p: &SourcePosition| (p.operator, PartitionId { topic: p.topic.clone(), partition: p.partition });
+        let positions = context.positions.iter().map(|p| (key(p), p.clone())).collect();
+        Self { nodes, context, positions, moved: false, epoch: 1, ending: None, suspended: None, backlog: VecDeque::new(), stages }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.context.task
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Between the request to end an epoch and its commit record: no rows of sources may come.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.suspended.is_some()
+    }
+
+    pub fn watermark(&self) -> i64 {
+        self.nodes.iter().map(|n| n.output.event).filter(|&e| e != i64::MIN).min().unwrap_or(i64::MIN)
+    }
+
+    // ---- rows
+
+    pub fn source_batch(&mut self, source: SourceBatch) -> Result<()> {
+        for row in source.failed {
+            self.context.failed_rows.handle(row, &mut self.context.outputs)?;
+        }
+        let operator = self.nodes[source.scan].operator_id;
+        self.position_moved(operator, source.partition, source.next);
+        if source.batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.deliver(source.scan, source.batch)
+    }
+
+    /// A source's position moved without rows.
+    pub fn source_moved(&mut self, scan: NodeId, partition: PartitionId, next: i64) {
+        self.position_moved(self.nodes[scan].operator_id, partition, next);
+    }
+
+    /// A partition that was not there before.
+    pub fn partition_added(&mut self, position: SourcePosition) {
+        let id = PartitionId { topic: position.topic.clone(), partition: position.partition };
+        self.positions.insert((position.operator, id), position);
+        self.moved = true;
+    }
+
+    fn position_moved(&mut self, operator: u32, partition: PartitionId, next: i64) {
+        if let Some(position) = self.positions.get_mut(&(operator, partition)) {
+            position.offset = next;
+            self.moved = true;
+        }
+    }
+
+    pub fn receive(&mut self, envelope: Envelope) -> Result<()> {
+        if self.must_wait(&envelope) {
+            self.backlog.push_back(envelope);
+            return Ok(());
+        }
+        self.accept(envelope)
+    }
+
+    fn must_wait(&self, envelope: &Envelope) -> bool {
+        match &self.nodes[envelope.exchange].step {
+            Step::Exchange(exchange) => self.suspended.is_some() || exchange.heard[envelope.from as usize].1,
+            _ => unreachable!("messages name an exchange"),
+        }
+    }
+
+    fn accept(&mut self, envelope: Envelope) -> Result<()> {
+        match envelope.payload {
+            Payload::Rows(rows) => return self.deliver(envelope.exchange, Batch::new(rows)),
+            Payload::Progress(progress) => {
+                let heard = self.heard(envelope.exchange, envelope.from);
+                heard.0 = heard.0.max(progress);
+                self.propagate(envelope.exchange)?;
+            }
+            Payload::EndOfEpoch(epoch) => {
+                debug_assert_eq!(epoch, self.epoch, "a task upstream is at most one epoch ahead");
+                self.heard(envelope.exchange, envelope.from).1 = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, exchange: NodeId, from: u32) -> &mut (Progress, bool) {
+        match &mut self.nodes[exchange].step {
+            Step::Exchange(step) => &mut step.heard[from as usize],
+            _ => unreachable!("messages name an exchange"),
+        }
+    }
+
+    /// Hands messages that had to wait to where they belong, as far as they need not wait again.
+    fn drain_backlog(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.backlog);
+        for envelope in waiting {
+            self.receive(envelope)?;
+        }
+        Ok(())
+    }
+
+    /// Passes what `from` emitted to its consumers.
+    fn deliver(&mut self, from: NodeId, batch: Batch) -> Result<()> {
+        let count = self.nodes[from].consumers.len();
+        for at in 0..count {
+            let (node, port) = self.nodes[from].consumers[at];
+            self.process(node, port, batch.clone())?;
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, id: NodeId, port: usize, batch: Batch) -> Result<()> {
+        let node = &mut self.nodes[id];
+        match &mut node.step {
+            Step::Operator(operator) => {
+                let context = Context { clock: self.context.clock.as_ref(), progress: node.input };
+                let mut emitted = Emitted::default();
+                operator.process(port, batch, &context, &mut emitted)?;
+                self.emitted(id, emitted)
+            }
+            Step::Exchange(exchange) => {
+                let (router, from) = (&self.context.router, self.context.task);
+                exchange.partitioner.split(&batch.rows, |to, rows| {
+                    router.send(Envelope { exchange: id, from, to, payload: Payload::Rows(rows) });
+                })
+            }
+            Step::Sink(sink) => {
+                let mut failed = Vec::new();
+                sink.write(&batch, &mut self.context.outputs, &mut failed)?;
+                self.context.metrics.sink_records.inc_by((batch.num_rows() - failed.len()) as u64);
+                failed.into_iter().try_for_each(|row| self.context.failed_rows.handle(row, &mut self.context.outputs))
+            }
+            Step::Scan => unreachable!("nothing flows into a scan"),
+        }
+    }
+
+    fn emitted(&mut self, from: NodeId, emitted: Emitted) -> Result<()> {
+        for row in emitted.failed {
+            self.context.failed_rows.handle(row, &mut self.context.outputs)?;
+        }
+        emitted.batches.into_iter().try_for_each(|batch| self.deliver(from, batch))
+    }
+
+    // ---- time
+
+    /// Time has come to `progress` at a scan, whose partitions are `active`.
+    pub fn scan_progress(&mut self, scan: NodeId, progress: Progress, active: &[ActiveInput<'_>]) -> Result<()> {
+        self.nodes[scan].output = self.nodes[scan].output.max(progress);
+        let mut reached = vec![scan];
+        while let Some(node) = reached.pop() {
+            if let Step::Operator(operator) = &mut self.nodes[node].step {
+                operator.set_active_inputs(active);
+            }
+            if !matches!(self.nodes[node].step, Step::Exchange(_)) {
+                reached.extend(self.nodes[node].consumers.iter().map(|(consumer, _)| *consumer));
+            }
+        }
+        self.propagate(scan)
+    }
+
+    /// Goes on where an operator stopped because much was held back. Returns whether nothing is left.
+    pub fn resume(&mut self) -> Result<bool> {
+        if let Some(node) = self.suspended
+            && self.has_room()
+        {
+            self.propagate(node)?;
+            if self.suspended.is_none() {
+                self.drain_backlog()?;
+            }
+        }
+        Ok(self.suspended.is_none())
+    }
+
+    fn has_room(&self) -> bool {
+        self.context.outputs.is_open() || self.context.outputs.waiting_bytes() < self.context.held_limit
+    }
+
+    /// Moves time forward in `start` and all nodes behind it, in the order of the plan.
+    fn propagate(&mut self, start: NodeId) -> Result<()> {
+        let first = self.suspended.unwrap_or(start).min(start);
+        for id in first..self.nodes.len() {
+            let resuming = self.suspended == Some(id);
+            if resuming {
+                self.suspended = None;
+            }
+            if !self.advance_node(id, resuming)? {
+                self.suspended = Some(id);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns false when an operator has more to emit than there is room for.
+    fn advance_node(&mut self, id: NodeId, resuming: bool) -> Result<bool> {
+        let inputs = self.nodes[id].inputs.iter().map(|&input| self.nodes[input].output);
+        let input = if resuming { self.nodes[id].input } else { inputs.reduce(Progress::min).unwrap_or(Progress::START) };
+        let changed = input != self.nodes[id].input;
+        if let Step::Exchange(exchange) = &mut self.nodes[id].step {
+            let output = exchange.heard.iter().map(|(progress, _)| *progress).reduce(Progress::min);
+            let (router, from) = (&self.context.router, self.context.task);
+            if changed {
+                for to in 0..router.tasks() {
+                    router.send(Envelope { exchange: id, from, to, payload: Payload::Progress(input) });
+                }
+            }
+            self.nodes[id].input = input;
+            self.nodes[id].output = self.nodes[id].output.max(output.unwrap_or(Progress::START));
+            return Ok(true);
+        }
+        if changed && !resuming {
+            self.flush_node(id)?;
+            self.nodes[id].input = input;
+        }
+        if (changed || resuming) && !self.advance_operator(id)? {
+            return Ok(false);
+        }
+        if let Step::Operator(operator) = &self.nodes[id].step {
+            let output = operator.held_back(self.nodes[id].input);
+            self.nodes[id].output = self.nodes[id].output.max(output);
+        }
+        Ok(true)
+    }
+
+    fn advance_operator(&mut self, id: NodeId) -> Result<bool> {
+        loop {
+            let node = &mut self.nodes[id];
+            let Step::Operator(operator) = &mut node.step else { return Ok(true) };
+            let context = Context { clock: self.context.clock.as_ref(), progress: node.input };
+            let mut emitted = Emitted::default();
+            let done = operator.advance(&context, &mut emitted)?;
+            self.emitted(id, emitted)?;
+            if done {
+                return Ok(true);
+            }
+            if !self.has_room() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn flush_node(&mut self, id: NodeId) -> Result<()> {
+        let node = &mut self.nodes[id];
+        let Step::Operator(operator) = &mut node.step else { return Ok(()) };
+        let context = Context { clock: self.context.clock.as_ref(), progress: node.input };
+        let mut emitted = Emitted::default();
+        operator.flush(&context, &mut emitted)?;
+        self.emitted(id, emitted)
+    }
+
+    // ---- epochs
+
+    /// Begins to end the epoch. Under `heartbeat` a commit is written even if nothing changed.
+    pub fn end_epoch(&mut self, heartbeat: bool) {
+        debug_assert!(self.ending.is_none() && self.context.outputs.is_open());
+        self.ending = Some(Ending { heartbeat, stage: 0 });
+    }
+
+    /// Goes on with ending the epoch; returns what was written once all stages have ended.
+    pub fn continue_ending(&mut self) -> Result<Option<Prepared>> {
+        let Some(mut ending) = self.ending else { return Ok(None) };
+        while ending.stage < self.stages {
+            if self.suspended.is_some() || !self.stage_heard_all(ending.stage) {
+                self.ending = Some(ending);
+                return Ok(None);
+            }
+            self.end_stage(ending.stage)?;
+            ending.stage += 1;
+        }
+        self.ending = None;
+        self.prepare(ending.heartbeat).map(Some)
+    }
+
+    /// Whether every task upstream has ended its epoch, in every exchange that feeds the stage.
+    fn stage_heard_all(&self, stage: u32) -> bool {
+        let feeds = |id: &NodeId| self.nodes[*id].consumers.iter().any(|(c, _)| self.nodes[*c].stage == stage);
+        (0..self.nodes.len()).filter(feeds).all(|id| match &self.nodes[id].step {
+            Step::Exchange(exchange) => exchange.heard.iter().all(|(_, ended)| *ended),
+            _ => true,
+        })
+    }
+
+    fn end_stage(&mut self, stage: u32) -> Result<()> {
+        for id in 0..self.nodes.len() {
+            if self.nodes[id].stage != stage {
+                continue;
+            }
+            self.flush_node(id)?;
+            if matches!(self.nodes[id].step, Step::Exchange(_)) {
+                let (router, from) = (&self.context.router, self.context.task);
+                for to in 0..router.tasks() {
+                    router.send(Envelope { exchange: id, from, to, payload: Payload::EndOfEpoch(self.epoch) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the epoch's changes and positions to the log, and goes on to the next epoch.
+    fn prepare(&mut self, heartbeat: bool) -> Result<Prepared> {
+        let mut changes = StateChanges::default();
+        for node in &mut self.nodes {
+            match &mut node.step {
+                Step::Operator(operator) => operator.snapshot(&mut changes)?,
+                Step::Sink(sink) => sink.epoch_ended(),
+                Step::Exchange(exchange) => exchange.heard.iter_mut().for_each(|(_, ended)| *ended = false),
+                Step::Scan => {}
+            }
+        }
+        let task = self.context.task;
+        let finished = self.backlog.is_empty() && self.nodes.iter().all(TaskNode::is_at_end);
+        let mut prepared = Prepared::unchanged(task, finished);
+        if self.moved || !changes.is_empty() || heartbeat || finished {
+            let claim = self.context.claim;
+            self.context.sequence += 1;
+            let positions = self.positions.values().cloned().collect();
+            let commit = Commit { claim, sequence: self.context.sequence, positions };
+            let (outputs, log) = (&mut self.context.outputs, &self.context.log);
+            for piece in changes.pieces(LOG_RECORD_BYTES) {
+                outputs.log(log, task as i32, &LogRecord::Batch(LogBatch { claim, changes: piece }).encode())?;
+            }
+            outputs.log(log, task as i32, &LogRecord::Commit(commit.clone()).encode())?;
+            prepared.commit = Some(commit);
+            prepared.changes = changes;
+        }
+        self.moved = false;
+        self.epoch += 1;
+        self.context.outputs.hold();
+        self.drain_backlog()?;
+        Ok(prepared)
+    }
+
+    /// The transaction of this task's epoch is open.
+    pub fn open(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
+        self.context.outputs.open(producer)
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.context.outputs.is_open()
+    }
+
+    /// The epoch before the current one is committed.
+    pub fn committed(&mut self) {
+        for node in &mut self.nodes {
+            if let Step::Sink(sink) = &mut node.step {
+                sink.committed();
+            }
+        }
+    }
+}
+
+impl TaskNode {
+    fn is_at_end(&self) -> bool {
+        let at_end = |p: Progress| p.event == i64::MAX && p.processing == i64::MAX;
+        match &self.step {
+            Step::Sink(_) => at_end(self.input),
+            _ => at_end(self.output),
+        }
+    }
+}

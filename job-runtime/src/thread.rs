@@ -1,0 +1,169 @@
+//! The loop of one thread: receives from other threads, ends epochs, moves time, reads sources, in this
+//! order, so that what is downstream is emptied before more is let in.
+
+use crate::commit::gate::{EpochGate, Report};
+use crate::env::Clock;
+use crate::error::{Error, Result};
+use crate::exchange::{Inbox, Router};
+use crate::metrics::Metrics;
+use crate::operators::Progress;
+use crate::source::{AddedPartition, Source, SourceBatch, startup};
+use crate::task::Task;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+/// How often time moves: Flink's `pipeline.auto-watermark-interval`.
+const TICK: Duration = Duration::from_millis(200);
+/// Longest wait for records or messages; whoever has something new wakes the thread.
+const WAIT: Duration = Duration::from_millis(10);
+/// Sources pause while this much is between threads.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+
+pub struct TaskThread {
+    pub tasks: Vec<Task>,
+    pub sources: Vec<Box<dyn Source>>,
+    pub inbox: Inbox,
+    pub router: Router,
+    pub gate: Arc<EpochGate>,
+    pub reports: Sender<Report>,
+    /// Partitions that appeared, for the sources of this thread.
+    pub added: Receiver<AddedPartition>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+    /// Bytes held back, of the whole worker, and their limit.
+    pub waiting: Arc<AtomicUsize>,
+    pub held_limit: usize,
+}
+
+impl TaskThread {
+    /// Runs until the gate says stop. An error goes to the coordinator.
+    pub fn run(mut self) {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run_until_stopped()));
+        let error = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => Error::fail_job("a thread of the worker panicked; its message is in the log"),
+        };
+        // Without a coordinator the worker is ending already.
+        let _ = self.reports.send(Report::Failed(error));
+    }
+
+    fn run_until_stopped(&mut self) -> Result<()> {
+        let mut next_tick = self.clock.monotonic();
+        let mut batches = Vec::new();
+        while !self.gate.is_stopped() {
+            while let Some(envelope) = self.inbox.try_receive() {
+                self.deliver(envelope)?;
+            }
+            self.follow_gate()?;
+            let now = self.clock.monotonic();
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.tick(now)?;
+            }
+            if !self.may_read() {
+                if let Some(envelope) = self.inbox.receive(WAIT / 4) {
+                    self.deliver(envelope)?;
+                }
+                continue;
+            }
+            self.read(&mut batches)?;
+        }
+        // After the last commit some sinks have something to show.
+        self.tasks.iter_mut().filter(|t| self.gate.is_committed(t.epoch() - 1)).for_each(Task::committed);
+        Ok(())
+    }
+
+    fn deliver(&mut self, envelope: crate::exchange::Envelope) -> Result<()> {
+        let task = self.tasks.iter_mut().find(|t| t.id() == envelope.to).expect("messages go to the thread of their task");
+        task.receive(envelope)
+    }
+
+    /// Opens and ends epochs as the coordinator says.
+    fn follow_gate(&mut self) -> Result<()> {
+        for task in &mut self.tasks {
+            if !task.is_open() && self.gate.is_open(task.epoch()) {
+                task.committed();
+                task.open(&self.gate.producer())?;
+            }
+            if !task.resume()? {
+                continue;
+            }
+            if !task.is_ending()
+                && task.is_open()
+                && let Some(heartbeat) = self.gate.end_requested(task.epoch())
+            {
+                task.end_epoch(heartbeat);
+            }
+            if let Some(prepared) = task.continue_ending()? {
+                let _ = self.reports.send(Report::Prepared(prepared));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sources read for all tasks of the thread at once: none may be ending its epoch.
+    fn may_read(&self) -> bool {
+        let held = self.waiting.load(Ordering::Relaxed) < self.held_limit;
+        let busy = self.tasks.iter().any(|t| t.is_ending() || t.is_suspended());
+        let end_asked = self.tasks.iter().any(|t| t.is_open() && self.gate.end_requested(t.epoch()).is_some());
+        !self.sources.is_empty() && held && !busy && !end_asked && self.router.in_flight() < IN_FLIGHT_BYTES
+    }
+
+    fn read(&mut self, batches: &mut Vec<SourceBatch>) -> Result<()> {
+        let single = self.sources.len() == 1;
+        for source in &mut self.sources {
+            source.poll(if single { WAIT } else { Duration::ZERO }, batches)?;
+        }
+        if batches.is_empty() && !single {
+            if let Some(envelope) = self.inbox.receive(WAIT / 4) {
+                return self.deliver(envelope);
+            }
+            return Ok(());
+        }
+        for batch in batches.drain(..) {
+            self.metrics.source_records.inc_by(batch.records);
+            self.metrics.source_bytes.inc_by(batch.bytes);
+            let task = self.tasks.iter_mut().find(|t| t.id() == batch.task).expect("sources read for this thread's tasks");
+            task.source_batch(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the time of every scan, and takes over partitions that appeared.
+    fn tick(&mut self, now: Duration) -> Result<()> {
+        if self.tasks.iter().any(|t| t.is_ending() || t.is_suspended()) {
+            return Ok(());
+        }
+        while let Ok(AddedPartition { scan, position }) = self.added.try_recv() {
+            let assigned = startup::assign(&position, self.router.tasks());
+            let task = self.tasks.iter_mut().find(|t| t.id() == assigned.task).expect("sent to the thread of its task");
+            task.partition_added(position);
+            let source = self.sources.iter_mut().find(|s| s.scan() == scan).expect("a Kafka scan has a source on each thread");
+            source.add_partition(assigned)?;
+        }
+        let processing = self.clock.now_millis();
+        for source in &mut self.sources {
+            for (task, partition, next) in source.take_positions() {
+                let task = self.tasks.iter_mut().find(|t| t.id() == task).expect("sources read for this thread's tasks");
+                task.source_moved(source.scan(), partition, next);
+            }
+            for task in &mut self.tasks {
+                let active = source.active_inputs(task.id(), now);
+                let idle = active.iter().all(|input| input.idle);
+                let progress = match source.finished(task.id()) {
+                    true => Progress::END,
+                    false => Progress { event: i64::MIN, processing, idle },
+                };
+                task.scan_progress(source.scan(), progress, &active)?;
+            }
+        }
+        let watermark = self.tasks.iter().map(Task::watermark).filter(|&w| w != i64::MIN && w != i64::MAX).min();
+        if let Some(watermark) = watermark {
+            self.metrics.set_watermark(watermark);
+        }
+        Ok(())
+    }
+}
