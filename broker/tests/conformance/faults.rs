@@ -1,0 +1,98 @@
+//! The faults that a test can inject, as a client meets them.
+
+use std::time::{Duration, Instant};
+
+use millrace_broker::{ApiKey, Times};
+use rdkafka::producer::Producer;
+
+use crate::client::*;
+use crate::cluster::Embedded;
+
+#[test]
+fn a_held_commit_is_performed_when_it_is_released() {
+    let embedded = Embedded::start(|_| {});
+    let cluster = &embedded.cluster;
+    let topic = topic(cluster, 1, &[]);
+    let producer = transactional(cluster, "id");
+    producer.begin_transaction().expect("begun");
+    send(&producer, &topic, 0, 0..10);
+    let hold = embedded.broker.faults().hold(ApiKey::EndTxn, Times::Next(1));
+    let commit = std::thread::spawn(move || producer.commit_transaction(PATIENCE));
+    embedded.runtime.block_on(hold.reached(1));
+    assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..0));
+    hold.release();
+    commit.join().expect("it does not panic").expect("committed after all");
+    assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..10));
+}
+
+#[test]
+fn a_delayed_commit_takes_that_long() {
+    let embedded = Embedded::start(|_| {});
+    let cluster = &embedded.cluster;
+    let topic = topic(cluster, 1, &[]);
+    let producer = transactional(cluster, "id");
+    producer.begin_transaction().expect("begun");
+    send(&producer, &topic, 0, 0..1);
+    let delay = Duration::from_millis(300);
+    embedded.broker.faults().delay(ApiKey::EndTxn, delay, Times::Next(1));
+    let begun = Instant::now();
+    producer.commit_transaction(PATIENCE).expect("committed");
+    assert!(begun.elapsed() >= delay);
+}
+
+#[test]
+fn a_lost_answer_to_a_produce_request_does_not_write_its_records_twice() {
+    let embedded = Embedded::start(|_| {});
+    let cluster = &embedded.cluster;
+    let topic = topic(cluster, 1, &[]);
+    let producer =
+        producer(cluster, &[("enable.idempotence", "true"), ("socket.timeout.ms", "500")]);
+    send(&producer, &topic, 0, 0..5);
+    embedded.broker.faults().drop_responses(ApiKey::Produce, Times::Next(1));
+    send(&producer, &topic, 0, 5..10);
+    assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..10));
+}
+
+#[test]
+fn a_lost_answer_to_a_commit_is_asked_for_again_and_commits_once() {
+    let embedded = Embedded::start(|_| {});
+    let cluster = &embedded.cluster;
+    let topic = topic(cluster, 1, &[]);
+    let producer = crate::client::producer(
+        cluster,
+        &[("transactional.id", "id"), ("socket.timeout.ms", "500")],
+    );
+    producer.init_transactions(PATIENCE).expect("the id is free");
+    producer.begin_transaction().expect("begun");
+    send(&producer, &topic, 0, 0..5);
+    embedded.broker.faults().drop_responses(ApiKey::EndTxn, Times::Next(1));
+    producer.commit_transaction(PATIENCE).expect("committed");
+    assert!(embedded.broker.faults().seen(ApiKey::EndTxn) >= 2);
+    assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..5));
+    assert_eq!(watermarks(cluster, &topic, COMMITTED), (0, 6), "one marker");
+}
+
+#[test]
+fn a_lost_request_is_sent_again_by_the_client() {
+    let embedded = Embedded::start(|_| {});
+    let cluster = &embedded.cluster;
+    let topic = topic(cluster, 1, &[]);
+    let producer = producer(cluster, &[("socket.timeout.ms", "500")]);
+    embedded.broker.faults().drop_requests(ApiKey::Produce, Times::Next(1));
+    send(&producer, &topic, 0, 0..10);
+    assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..10));
+}
+
+#[test]
+fn clients_come_back_after_their_connections_are_closed() {
+    let embedded = Embedded::start(|_| {});
+    let cluster = &embedded.cluster;
+    let topic = topic(cluster, 1, &[]);
+    let producer = producer(cluster, &[("enable.idempotence", "true")]);
+    send(&producer, &topic, 0, 0..10);
+    embedded.broker.faults().close_connections();
+    send(&producer, &topic, 0, 10..20);
+    embedded.broker.faults().close_on(ApiKey::Produce, Times::Next(1));
+    send(&producer, &topic, 0, 20..30);
+    assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..30));
+}
