@@ -4,7 +4,7 @@
 use super::name::QualifiedName;
 use super::session::Session;
 use crate::ast::{ColumnDefinition, ColumnKind, CreateTable, PrimaryKey, Span, WatermarkDefinition};
-use crate::connector::{self, MetadataColumn, Usage, duration, nearest};
+use crate::connector::{self, About, MetadataColumn, OptionError, Usage, duration, nearest};
 use crate::error::{SqlError, SqlWarning};
 use crate::parse::TableOption;
 use crate::plan::{self, Column, Connector};
@@ -23,7 +23,7 @@ pub struct CatalogTable {
     pub primary_key: Option<PrimaryKey>,
     /// None for a table that is only there to be LIKEd: it has no option `connector`.
     pub connector: Option<Connector>,
-    /// Of the WITH clause, in order, without `connector` being left out.
+    /// Of the WITH clause, in order; `connector` is one of them.
     pub options: Vec<TableOption>,
     /// Where the table's name stands.
     pub span: Span,
@@ -136,7 +136,8 @@ impl CatalogTable {
         Ok((table, warnings))
     }
 
-    /// The table as a plan has it, with its options checked as a whole for this use of it.
+    /// The table as a plan has it, with its options checked as a whole for this use of it. An error has no
+    /// place where it is the use that is wrong.
     pub fn to_plan(&self, session: &Session, usage: Usage) -> Result<plan::Table, SqlError> {
         let Some(connector) = self.connector else {
             return Err(SqlError::invalid(format!("the table `{}` has no connector", self.name.name))
@@ -154,11 +155,16 @@ impl CatalogTable {
             options,
             idle_timeout: own_timeout.unwrap_or_else(|| session.idle_timeout()),
         };
-        connector::check_complete(&table, usage).map_err(|error| {
-            let named = self.options.iter().find(|(key, ..)| error.message.contains(&format!("'{key}'")));
-            error.at(named.map_or(self.span, |(_, _, span)| *span))
+        connector::check_complete(&table, usage).map_err(|OptionError { about, error }| match about {
+            About::Option(key) => error.at(self.option_span(&key)),
+            About::Declaration => error.at(self.span),
+            About::Use => error,
         })?;
         Ok(table)
+    }
+
+    fn option_span(&self, key: &str) -> Span {
+        self.options.iter().find(|(other, ..)| other == key).map_or(self.span, |(_, _, span)| *span)
     }
 
     fn check_columns(&self) -> Result<(), SqlError> {

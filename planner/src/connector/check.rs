@@ -2,7 +2,7 @@
 //! the table is used, since a table may be there only to be LIKEd.
 
 use super::client::{self, Verdict};
-use super::option::{OptionDescription, Support, ValueKind};
+use super::option::{About, OptionDescription, OptionError, Support, ValueKind};
 use super::{DatagenOptions, KafkaOptions, datagen, json, nearest, options};
 use crate::ast::Span;
 use crate::error::{SqlError, SqlWarning};
@@ -132,7 +132,7 @@ pub enum Usage {
 }
 
 /// Checks a table's options as a whole, for one use of it.
-pub fn check_complete(table: &plan::Table, usage: Usage) -> Result<(), SqlError> {
+pub fn check_complete(table: &plan::Table, usage: Usage) -> Result<(), OptionError> {
     let allowed = match table.connector {
         Connector::Kafka => None,
         Connector::Datagen => Some((Usage::Source, "datagen can only be read from")),
@@ -142,7 +142,8 @@ pub fn check_complete(table: &plan::Table, usage: Usage) -> Result<(), SqlError>
     if let Some((allowed, reason)) = allowed
         && allowed != usage
     {
-        return Err(SqlError::invalid(format!("a table with the connector {reason}")));
+        let error = SqlError::invalid(format!("a table with the connector {reason}"));
+        return Err(OptionError { about: About::Use, error });
     }
     match table.connector {
         Connector::Kafka => kafka(table, usage),
@@ -151,47 +152,48 @@ pub fn check_complete(table: &plan::Table, usage: Usage) -> Result<(), SqlError>
     }
 }
 
-fn kafka(table: &plan::Table, usage: Usage) -> Result<(), SqlError> {
+fn kafka(table: &plan::Table, usage: Usage) -> Result<(), OptionError> {
     let has = |key: &str| table.options.contains_key(key);
     match (has("format"), has("value.format")) {
-        (true, true) => return Err(SqlError::invalid("give 'format' or 'value.format', not both")),
+        (true, true) => return Err(OptionError::invalid("value.format", "can't be given together with 'format'")),
         (false, false) => {
-            return Err(SqlError::invalid("a kafka table needs the option 'format'").hint("'format' = 'json'"));
+            return Err(SqlError::invalid("a kafka table needs the option 'format'").hint("'format' = 'json'").into());
         }
         _ => {}
     }
-    let kafka = KafkaOptions::from_table(table)?;
+    let physical: Vec<&str> = table.physical.iter().map(|column| column.name.as_str()).collect();
+    let kafka = KafkaOptions::parse(&table.options, &physical)?;
     let formats = std::iter::once(&kafka.value.format).chain(kafka.key.iter().map(|key| &key.format));
     for format in formats {
         if format.fail_on_missing_field && format.ignore_parse_errors {
-            return Err(SqlError::invalid(
-                "json.fail-on-missing-field and json.ignore-parse-errors exclude each other",
-            ));
+            let message = "json.fail-on-missing-field and json.ignore-parse-errors exclude each other";
+            return Err(SqlError::invalid(message).into());
         }
     }
     match (&kafka.topics, usage) {
         (super::Topics::List(topics), Usage::Sink) if topics.len() > 1 => {
-            Err(SqlError::invalid("the option 'topic' must name one topic where the table is written to"))
+            Err(OptionError::invalid("topic", "must name one topic where the table is written to"))
         }
         (super::Topics::Pattern(_), Usage::Sink) => {
-            Err(SqlError::invalid("a table that is written to needs the option 'topic', not 'topic-pattern'"))
+            Err(OptionError::invalid("topic-pattern", "is for reading; a table that is written to needs 'topic'"))
         }
         _ => Ok(()),
     }
 }
 
-fn datagen(table: &plan::Table) -> Result<(), SqlError> {
+fn datagen(table: &plan::Table) -> Result<(), OptionError> {
     for key in table.options.keys() {
         if let Some(field) = datagen::field_of(key)
             && !table.physical.iter().any(|column| column.name == field)
         {
             let error = SqlError::not_found(format!("the option '{key}' names no physical column"));
             let near = nearest(field, table.physical.iter().map(|column| column.name.as_str()));
-            return Err(match near {
+            let error = match near {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error,
-            });
+            };
+            return Err(OptionError::new(key, error));
         }
     }
-    DatagenOptions::from_table(table).map(drop)
+    DatagenOptions::parse(table).map(drop)
 }

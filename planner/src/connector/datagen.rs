@@ -1,6 +1,6 @@
 //! The `datagen` connector, which makes rows up. Not here: the generators.
 
-use super::option::{OptionDescription, ValueKind};
+use super::option::{OptionDescription, OptionError, ValueKind};
 use super::value;
 use crate::error::SqlError;
 use crate::plan;
@@ -60,7 +60,13 @@ pub enum GeneratorKind {
 }
 
 impl DatagenOptions {
+    /// Reads a table of a plan. Fails only where the plan was not made by this crate.
     pub fn from_table(table: &plan::Table) -> Result<Self, SqlError> {
+        Ok(Self::parse(table)?)
+    }
+
+    /// Also checks what the options of a column have to do with its type and with each other.
+    pub(super) fn parse(table: &plan::Table) -> Result<Self, OptionError> {
         let number = |key: &str| table.options.get(key).and_then(|text| text.trim().parse::<u64>().ok());
         let fields = table.physical.iter().map(|column| FieldGenerator::new(&table.options, column));
         Ok(Self {
@@ -72,12 +78,12 @@ impl DatagenOptions {
 }
 
 impl FieldGenerator {
-    fn new(options: &BTreeMap<String, String>, column: &plan::Column) -> Result<Self, SqlError> {
+    fn new(options: &BTreeMap<String, String>, column: &plan::Column) -> Result<Self, OptionError> {
         let key = |suffix: &str| format!("fields.{}.{suffix}", column.name);
         let get = |suffix: &str| options.get(&key(suffix)).map(String::as_str);
         let wrong = |suffix: &str, expected: &str| {
             let value = get(suffix).unwrap_or_default();
-            SqlError::invalid(format!("the option '{}' is '{value}', but must be {expected}", key(suffix)))
+            OptionError::invalid(&key(suffix), &format!("is '{value}', but must be {expected}"))
         };
         let number = |suffix: &str| match get(suffix).map(|text| text.trim().parse::<f64>()) {
             Some(Ok(number)) if number.is_finite() => Ok(Some(number)),
@@ -87,17 +93,18 @@ impl FieldGenerator {
         let whole = |suffix: &str| match get(suffix).map(|text| text.trim().parse::<i64>()) {
             Some(Ok(number)) => Ok(number),
             Some(Err(_)) => Err(wrong(suffix, "a whole number")),
-            None => Err(SqlError::invalid(format!("a sequence needs the option '{}'", key(suffix)))),
+            None => {
+                let error = SqlError::invalid(format!("a sequence needs the option '{}'", key(suffix)));
+                Err(OptionError::new(&key("kind"), error))
+            }
         };
         let kind = match get("kind") {
             Some("sequence") => {
                 let (start, end) = (whole("start")?, whole("end")?);
                 if !has_sequence(&column.data_type.kind) {
                     let data_type = &column.data_type;
-                    return Err(SqlError::invalid(format!(
-                        "a {data_type} column can't be a sequence: `{}`",
-                        column.name
-                    )));
+                    let error = format!("a {data_type} column can't be a sequence: `{}`", column.name);
+                    return Err(OptionError::new(&key("kind"), SqlError::invalid(error)));
                 }
                 if start > end {
                     return Err(wrong("end", &format!("at least the start, {start}")));

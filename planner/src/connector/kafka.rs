@@ -2,7 +2,7 @@
 //! properties of the client (`client.rs`), nor anything that talks to Kafka.
 
 use super::json::JsonOptions;
-use super::option::{OptionDescription, ValueKind};
+use super::option::{OptionDescription, OptionError, ValueKind};
 use super::{client, value};
 use crate::error::SqlError;
 use crate::plan;
@@ -166,11 +166,11 @@ impl KafkaOptions {
     /// Reads a table of a plan. Fails only where the plan was not made by this crate.
     pub fn from_table(table: &plan::Table) -> Result<Self, SqlError> {
         let physical: Vec<&str> = table.physical.iter().map(|column| column.name.as_str()).collect();
-        Self::parse(&table.options, &physical)
+        Ok(Self::parse(&table.options, &physical)?)
     }
 
     /// Also checks what concerns several options at once.
-    pub(super) fn parse(options: &BTreeMap<String, String>, physical: &[&str]) -> Result<Self, SqlError> {
+    pub(super) fn parse(options: &BTreeMap<String, String>, physical: &[&str]) -> Result<Self, OptionError> {
         let get = |key: &str| options.get(key).map(String::as_str);
         let key = key(options, physical)?;
         let except_key = get("value.fields-include") == Some("EXCEPT_KEY");
@@ -179,7 +179,7 @@ impl KafkaOptions {
         let columns = columns.map(|column| (*column).to_owned()).collect();
         let value_prefix = if options.contains_key("value.format") { "value.json." } else { "json." };
         if key.as_ref().is_some_and(|key| !key.prefix.is_empty()) && !except_key {
-            return Err(invalid("key.fields-prefix", "needs 'value.fields-include' = 'EXCEPT_KEY'"));
+            return Err(OptionError::invalid("key.fields-prefix", "needs 'value.fields-include' = 'EXCEPT_KEY'"));
         }
         let interval = match get("scan.topic-partition-discovery.interval") {
             Some(text) => {
@@ -207,40 +207,40 @@ impl KafkaOptions {
     }
 }
 
-fn invalid(key: &str, problem: &str) -> SqlError {
-    SqlError::invalid(format!("the option '{key}' {problem}"))
+fn wrong(key: &str, expected: &str) -> OptionError {
+    OptionError::invalid(key, &format!("must be {expected}"))
 }
 
-fn wrong(key: &str, expected: &str) -> SqlError {
-    invalid(key, &format!("must be {expected}"))
-}
-
-fn topics(options: &BTreeMap<String, String>) -> Result<Topics, SqlError> {
+fn topics(options: &BTreeMap<String, String>) -> Result<Topics, OptionError> {
     match (options.get("topic"), options.get("topic-pattern")) {
-        (Some(_), Some(_)) => Err(invalid("topic-pattern", "can't be given together with 'topic'")),
+        (Some(_), Some(_)) => Err(OptionError::invalid("topic-pattern", "can't be given together with 'topic'")),
         (Some(topics), None) => value::list(topics).map(Topics::List).map_err(|expected| wrong("topic", &expected)),
         (None, Some(pattern)) => Ok(Topics::Pattern(pattern.clone())),
-        (None, None) => Err(SqlError::invalid("a kafka table needs the option 'topic' or 'topic-pattern'")),
+        (None, None) => Err(SqlError::invalid("a kafka table needs the option 'topic' or 'topic-pattern'").into()),
     }
 }
 
 /// The option that a mode needs besides.
-fn needed<'a>(options: &'a BTreeMap<String, String>, mode: (&str, &str), key: &str) -> Result<&'a str, SqlError> {
-    options
-        .get(key)
-        .map(String::as_str)
-        .ok_or_else(|| SqlError::invalid(format!("'{}' = '{}' needs the option '{key}'", mode.0, mode.1)))
+fn needed<'a>(options: &'a BTreeMap<String, String>, mode: (&str, &str), key: &str) -> Result<&'a str, OptionError> {
+    options.get(key).map(String::as_str).ok_or_else(|| {
+        let problem = format!("'{}' = '{}' needs the option '{key}'", mode.0, mode.1);
+        OptionError::new(mode.0, SqlError::invalid(problem))
+    })
 }
 
-fn millis(options: &BTreeMap<String, String>, mode: (&str, &str), key: &str) -> Result<i64, SqlError> {
+fn millis(options: &BTreeMap<String, String>, mode: (&str, &str), key: &str) -> Result<i64, OptionError> {
     value::integer(needed(options, mode, key)?, 0, i64::MAX).map_err(|expected| wrong(key, &expected))
 }
 
-fn offsets(options: &BTreeMap<String, String>, mode: (&str, &str), key: &str) -> Result<BTreeMap<i32, i64>, SqlError> {
+fn offsets(
+    options: &BTreeMap<String, String>,
+    mode: (&str, &str),
+    key: &str,
+) -> Result<BTreeMap<i32, i64>, OptionError> {
     value::offsets(needed(options, mode, key)?).map_err(|expected| wrong(key, &expected))
 }
 
-fn startup(options: &BTreeMap<String, String>) -> Result<StartupMode, SqlError> {
+fn startup(options: &BTreeMap<String, String>) -> Result<StartupMode, OptionError> {
     let key = "scan.startup.mode";
     let mode = options.get(key).map_or("group-offsets", String::as_str);
     match mode {
@@ -255,7 +255,7 @@ fn startup(options: &BTreeMap<String, String>) -> Result<StartupMode, SqlError> 
     }
 }
 
-fn reset(options: &BTreeMap<String, String>) -> Result<OffsetReset, SqlError> {
+fn reset(options: &BTreeMap<String, String>) -> Result<OffsetReset, OptionError> {
     let key = "properties.auto.offset.reset";
     match options.get(key).map(String::as_str) {
         Some("earliest") => Ok(OffsetReset::Earliest),
@@ -265,7 +265,7 @@ fn reset(options: &BTreeMap<String, String>) -> Result<OffsetReset, SqlError> {
     }
 }
 
-fn bounded(options: &BTreeMap<String, String>) -> Result<BoundedMode, SqlError> {
+fn bounded(options: &BTreeMap<String, String>) -> Result<BoundedMode, OptionError> {
     let key = "scan.bounded.mode";
     let mode = options.get(key).map_or("unbounded", String::as_str);
     match mode {
@@ -280,35 +280,40 @@ fn bounded(options: &BTreeMap<String, String>) -> Result<BoundedMode, SqlError> 
     }
 }
 
-fn partitioner(name: Option<&str>) -> Result<Partitioner, SqlError> {
+fn partitioner(name: Option<&str>) -> Result<Partitioner, OptionError> {
     match name {
         None | Some("default") => Ok(Partitioner::Default),
         Some("fixed") => Ok(Partitioner::Fixed),
         Some("round-robin") => Ok(Partitioner::RoundRobin),
-        Some(class) => Err(SqlError::unsupported(format!("the sink.partitioner '{class}', a Java class,"))
-            .hint("use 'default', 'fixed' or 'round-robin'")),
+        Some(class) => {
+            let error = SqlError::unsupported(format!("the sink.partitioner '{class}', a Java class,"));
+            Err(OptionError::new("sink.partitioner", error.hint("use 'default', 'fixed' or 'round-robin'")))
+        }
     }
 }
 
-fn key(options: &BTreeMap<String, String>, physical: &[&str]) -> Result<Option<KeyOptions>, SqlError> {
+fn key(options: &BTreeMap<String, String>, physical: &[&str]) -> Result<Option<KeyOptions>, OptionError> {
     let fields = options.get("key.fields");
     if !options.contains_key("key.format") {
         return match ["key.fields", "key.fields-prefix"].into_iter().find(|key| options.contains_key(*key)) {
-            Some(key) => Err(invalid(key, "needs the option 'key.format'")),
+            Some(key) => Err(OptionError::invalid(key, "needs the option 'key.format'")),
             None => Ok(None),
         };
     }
     let Some(fields) = fields else {
-        return Err(invalid("key.format", "needs the option 'key.fields'"));
+        return Err(OptionError::invalid("key.format", "needs the option 'key.fields'"));
     };
     let columns = value::list(fields).map_err(|expected| wrong("key.fields", &expected))?;
     let prefix = options.get("key.fields-prefix").cloned().unwrap_or_default();
     for column in &columns {
         if !physical.contains(&column.as_str()) {
-            return Err(invalid("key.fields", &format!("names '{column}', which is no physical column")));
+            return Err(OptionError::invalid("key.fields", &format!("names '{column}', which is no physical column")));
         }
         if !column.starts_with(&prefix) {
-            return Err(invalid("key.fields", &format!("names '{column}', which doesn't start with '{prefix}'")));
+            return Err(OptionError::invalid(
+                "key.fields",
+                &format!("names '{column}', which doesn't start with '{prefix}'"),
+            ));
         }
     }
     Ok(Some(KeyOptions { format: JsonOptions::from_options(options, "key.json."), columns, prefix }))

@@ -19,7 +19,7 @@ pub use kafka::{
     BoundedMode, DeliveryGuarantee, KafkaOptions, KeyOptions, OffsetReset, Partitioner, StartupMode, Topics,
     ValueOptions,
 };
-pub use option::{OptionDescription, Side, Support, ValueKind};
+pub use option::{About, OptionDescription, OptionError, Side, Support, ValueKind};
 
 pub(crate) use nearest::nearest;
 pub(crate) use value::duration;

@@ -2,6 +2,7 @@
 //! descriptions themselves stand with their connectors; this is the form they have.
 
 use super::value;
+use crate::error::SqlError;
 
 /// One option of Flink's documentation.
 #[derive(Debug)]
@@ -44,6 +45,47 @@ pub enum Support {
     Ignored(&'static str),
     /// Known to Flink, refused here by name.
     Unsupported,
+}
+
+/// What is wrong with a table's options as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptionError {
+    pub about: About,
+    pub error: SqlError,
+}
+
+/// Where an error belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// To the option of that key.
+    Option(String),
+    /// To the table's declaration: something is missing from it.
+    Declaration,
+    /// To where the table is used.
+    Use,
+}
+
+impl OptionError {
+    /// The option `key`, followed by what is wrong with it.
+    pub(super) fn invalid(key: &str, problem: &str) -> Self {
+        Self::new(key, SqlError::invalid(format!("the option '{key}' {problem}")))
+    }
+
+    pub(super) fn new(key: &str, error: SqlError) -> Self {
+        Self { about: About::Option(key.to_owned()), error }
+    }
+}
+
+impl From<SqlError> for OptionError {
+    fn from(error: SqlError) -> Self {
+        Self { about: About::Declaration, error }
+    }
+}
+
+impl From<OptionError> for SqlError {
+    fn from(error: OptionError) -> Self {
+        error.error
+    }
 }
 
 impl OptionDescription {
