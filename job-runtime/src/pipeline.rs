@@ -11,12 +11,12 @@ use crate::commit::record::{Commit, SourcePosition};
 use crate::decode::RecordDecoder;
 use crate::decode::json::{JsonDecodeOptions, JsonDecoder};
 use crate::env::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exchange::{Inbox, Partitioner, Router};
 use crate::job::Job;
 use crate::kafka::{FetchQueue, PartitionConsumer};
 use crate::metrics::Metrics;
-use crate::operators::chain::{self, ChainContext};
+use crate::operators::chain::{self, TaskEnvironment};
 use crate::schema::arrow_schema;
 use crate::sink::dead_letter::FailedRows;
 use crate::sink::outputs::Outputs;
@@ -250,12 +250,12 @@ fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32)
             let partitions = context.sink_partitions.get(&id).copied().unwrap_or(1);
             Step::Sink(sink::build(sink, &input, &SinkContext { task, partitions })?)
         }
+        Operator::Union => Step::Pass,
         _ => {
-            let chain = ChainContext {
-                max_event_time_ahead: context.job.max_event_time_ahead,
-                clock: context.clock.clone(),
-            };
-            Step::Operator(chain::build(id, plan, &chain).map_err(|e: Error| e.context(format!("operator {id} of the plan")))?)
+            let environment =
+                TaskEnvironment { task, parallelism: context.tasks, max_event_time_ahead: context.job.max_event_time_ahead };
+            let operator = chain::build(node, plan, &environment).map_err(|e| e.context(format!("operator {id} of the plan")))?;
+            Step::Operator(operator.expect("scans, exchanges, unions, values and sinks stand above"))
         }
     })
 }

@@ -42,7 +42,10 @@ pub struct TaskNode {
 }
 
 pub enum Step {
+    /// Its rows come from outside.
     Scan,
+    /// Passes rows on as they are: a union.
+    Pass,
     Operator(Box<dyn Operator>),
     Exchange(ExchangeStep),
     Sink(Box<dyn SinkWriter>),
@@ -268,6 +271,7 @@ impl Task {
                 self.context.metrics.sink_records.inc_by((batch.num_rows() - failed.len()) as u64);
                 failed.into_iter().try_for_each(|row| self.context.failed_rows.handle(row, &mut self.context.outputs))
             }
+            Step::Pass => self.deliver(id, batch),
             Step::Scan => unreachable!("nothing flows into a scan"),
         }
     }
@@ -353,9 +357,11 @@ impl Task {
         if (changed || resuming) && !self.advance_operator(id)? {
             return Ok(false);
         }
-        if let Step::Operator(operator) = &self.nodes[id].step {
-            let output = operator.held_back(self.nodes[id].input);
-            self.nodes[id].output = self.nodes[id].output.max(output);
+        let node = &mut self.nodes[id];
+        match &node.step {
+            Step::Operator(operator) => node.output = node.output.max(operator.held_back(node.input)),
+            Step::Pass => node.output = node.output.max(node.input),
+            Step::Scan | Step::Exchange(_) | Step::Sink(_) => {}
         }
         Ok(true)
     }
@@ -442,7 +448,7 @@ impl Task {
                 Step::Operator(operator) => operator.snapshot(&mut changes)?,
                 Step::Sink(sink) => sink.epoch_ended(),
                 Step::Exchange(exchange) => exchange.heard.iter_mut().for_each(|(_, ended)| *ended = false),
-                Step::Scan => {}
+                Step::Scan | Step::Pass => {}
             }
         }
         let task = self.context.task;

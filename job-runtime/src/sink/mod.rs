@@ -4,6 +4,7 @@
 pub mod outputs;
 mod kafka;
 mod print;
+mod print_text;
 mod blackhole;
 pub mod dead_letter;
 
@@ -34,7 +35,7 @@ pub struct SinkContext {
 pub fn build(sink: &Sink, input: &Schema, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
     Ok(match sink.table.connector {
         Connector::Kafka => Box::new(kafka::KafkaSink::new(sink, input, context)?),
-        Connector::Print => Box::new(print::PrintSink::new(sink, input, context.task)?),
+        Connector::Print => Box::new(print::PrintSink::new(sink, context.task)),
         Connector::Blackhole => Box::new(blackhole::BlackholeSink),
         Connector::Datagen => {
             return Err(crate::error::Error::user_fault(format!(

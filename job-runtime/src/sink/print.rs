@@ -3,34 +3,32 @@
 //! results write to Kafka.
 
 use super::SinkWriter;
+use super::print_text;
 use super::outputs::Outputs;
 use crate::batch::{Batch, FailedRow};
 use crate::error::{ErrorContext, ErrorKind, Result};
-use crate::expression::text::TextFormatter;
-use millrace_planner::plan::{Schema, Sink};
+use millrace_planner::plan::Sink;
 use std::io::Write;
 
 pub(super) struct PrintSink {
     prefix: String,
     to_error: bool,
-    formatter: TextFormatter,
     /// Of the current epoch, and of the one before.
     lines: String,
     ended: String,
 }
 
 impl PrintSink {
-    pub(super) fn new(sink: &Sink, input: &Schema, task: u32) -> Result<Self> {
+    pub(super) fn new(sink: &Sink, task: u32) -> Self {
         let options = &sink.table.options;
         // Flink's prefix: the identifier, and with more than one subtask its number.
         let prefix = options.get("print-identifier").map(|id| format!("{id}:{}> ", task + 1)).unwrap_or_default();
-        Ok(Self {
+        Self {
             prefix,
             to_error: options.get("standard-error").is_some_and(|v| v.eq_ignore_ascii_case("true")),
-            formatter: TextFormatter::new(input)?,
             lines: String::new(),
             ended: String::new(),
-        })
+        }
     }
 }
 
@@ -39,11 +37,9 @@ impl SinkWriter for PrintSink {
         for row in 0..batch.num_rows() {
             self.lines.push_str(&self.prefix);
             self.lines.push_str("+I[");
-            for column in 0..batch.rows.num_columns() {
-                if column > 0 {
-                    self.lines.push_str(", ");
-                }
-                self.formatter.append(&mut self.lines, &batch.rows, column, row)?;
+            for (at, column) in batch.rows.columns().iter().enumerate() {
+                self.lines.push_str(if at == 0 { "" } else { ", " });
+                print_text::append(&mut self.lines, column, row)?;
             }
             self.lines.push_str("]\n");
         }

@@ -3,13 +3,16 @@
 
 use super::{AssignedPartition, Source, SourceBatch};
 use crate::batch::Batch;
-use crate::error::{ErrorContext, ErrorKind, Result};
-use crate::expression::literal_array;
+use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::expression::{Compiler, evaluate};
 use crate::operators::ActiveInput;
 use crate::schema::arrow_schema;
 use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::Schema as ArrowSchema;
 use arrow_select::concat::concat;
+use millrace_planner::expression::{Expression, ExpressionKind, Literal};
 use millrace_planner::plan::{NodeId, Schema, Values};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub struct ValuesSource {
@@ -21,10 +24,18 @@ pub struct ValuesSource {
 impl ValuesSource {
     pub fn new(scan: NodeId, values: &Values, schema: &Schema, partitions: Vec<AssignedPartition>) -> Result<Self> {
         let operation = || "could not build the rows of VALUES";
+        let compiler = Compiler::new("UTC")?;
+        let one = RecordBatchOptions::new().with_row_count(Some(1));
+        let one_row = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::empty()), Vec::new(), &one)
+            .or_kind(ErrorKind::FailJob, operation())?;
         let mut columns = Vec::new();
         for (at, column) in schema.columns.iter().enumerate() {
-            let cells = values.rows.iter().map(|row| literal_array(&row[at], &column.data_type, 1));
-            let cells = cells.collect::<Result<Vec<_>>>()?;
+            let cell = |row: &Vec<Literal>| {
+                let literal = Expression { kind: ExpressionKind::Literal(row[at].clone()), data_type: column.data_type.clone() };
+                let compiled = compiler.compile(&literal, &|column| column)?;
+                evaluate(compiled.as_ref(), &one_row).map_err(|message| Error::fail_job(message).context(operation()))
+            };
+            let cells = values.rows.iter().map(cell).collect::<Result<Vec<_>>>()?;
             let cells: Vec<&dyn arrow_array::Array> = cells.iter().map(|a| a.as_ref()).collect();
             columns.push(concat(&cells).or_kind(ErrorKind::FailJob, operation())?);
         }
