@@ -7,5 +7,6 @@ pub mod schema;
 pub mod job;
 pub mod batch;
 pub mod decode;
+pub mod key;
 pub mod operators;
 pub mod state;
