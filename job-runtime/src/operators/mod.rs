@@ -1,6 +1,16 @@
 //! The stateful and stateless steps of a stage, one file each, behind one trait. A stage's chain of them
 //! is built by `chain.rs`; threads, channels and Kafka are not here.
 
+mod window;
+mod slice_assigner;
+pub mod window_table_function;
+mod interner;
+mod accumulator;
+pub mod local_window_aggregate;
+pub mod global_window_aggregate;
+#[cfg(test)]
+mod testing;
+
 use crate::batch::{Batch, FailedRow};
 use crate::env::Clock;
 use crate::error::Result;
@@ -36,11 +46,7 @@ impl Progress {
 
     /// Of one input, after `newer` was heard from it: times only rise, idleness is what was heard last.
     pub fn max(self, newer: Self) -> Self {
-        Self {
-            event: self.event.max(newer.event),
-            processing: self.processing.max(newer.processing),
-            idle: newer.idle,
-        }
+        Self { event: self.event.max(newer.event), processing: self.processing.max(newer.processing), idle: newer.idle }
     }
 }
 

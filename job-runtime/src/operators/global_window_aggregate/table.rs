@@ -1,0 +1,253 @@
+//! The groups of one slice, or of one window while it fires: keys, accumulators, and which of them the
+//! state doesn't have yet.
+
+use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::key::{KeyDecoder, KeyEncoder, key_group};
+use crate::operators::accumulator::{Accumulator, Distinct, accumulator};
+use crate::operators::interner::Interner;
+use crate::schema::arrow_type;
+use arrow_array::{ArrayRef, RecordBatch};
+use millrace_planner::plan::{AggregateCall, Schema, WindowAggregate};
+use millrace_planner::types::DataType;
+
+/// The first byte of a group's value in state.
+const VALUE_VERSION: u8 = 1;
+
+/// What all tables of an operator have in common.
+pub(super) struct Layout {
+    pub(super) keys: Vec<usize>,
+    pub(super) slice_end: usize,
+    calls: Vec<AggregateCall>,
+    key_types: Vec<DataType>,
+    pub(super) decoder: KeyDecoder,
+}
+
+impl Layout {
+    pub(super) fn new(plan: &WindowAggregate, input: &Schema) -> Result<Self> {
+        let key_types: Vec<_> = plan.keys.iter().map(|&key| input.columns[key].data_type.clone()).collect();
+        let slice_end = match plan.window.time {
+            millrace_planner::plan::WindowTime::Event { column, .. } => column,
+            // The local phase puts it after the keys, and the exchange changes nothing.
+            millrace_planner::plan::WindowTime::Processing => plan.keys.len(),
+        };
+        let decoder = KeyDecoder::new(&key_types)?;
+        Ok(Self { keys: plan.keys.clone(), slice_end, calls: plan.calls.clone(), key_types, decoder })
+    }
+
+    pub(super) fn encoder(&self) -> Result<KeyEncoder> {
+        KeyEncoder::new(&self.key_types)
+    }
+
+    /// The key group of a group's state. Without keys there is one group, which task 0 owns.
+    pub(super) fn key_group(&self, hash: u64) -> u16 {
+        if self.keys.is_empty() { 0 } else { key_group(hash) }
+    }
+}
+
+pub(super) struct Table {
+    pub(super) interner: Interner,
+    calls: Vec<Call>,
+    /// For each group, whether the state has it, and whether it has changed since.
+    persisted: Vec<bool>,
+    changed: Vec<bool>,
+    changes: Vec<u32>,
+}
+
+enum Call {
+    /// With the columns of the input that hold its partials.
+    Plain {
+        accumulator: Box<dyn Accumulator>,
+        columns: std::ops::Range<usize>,
+    },
+    Distinct {
+        values: Box<Distinct>,
+        column: usize,
+    },
+}
+
+impl Table {
+    pub(super) fn new(layout: &Layout) -> Result<Self> {
+        let calls = layout.calls.iter().map(|call| {
+            let first =
+                call.argument.ok_or_else(|| Error::fail_job("a call of the global phase without its partials"))?;
+            Ok(match call.distinct {
+                true => Call::Distinct { values: Box::new(Distinct::new(call)?), column: first },
+                false => Call::Plain { accumulator: accumulator(call)?, columns: first..first + call.partial.len() },
+            })
+        });
+        Ok(Self {
+            interner: Interner::default(),
+            calls: calls.collect::<Result<_>>()?,
+            persisted: Vec::new(),
+            changed: Vec::new(),
+            changes: Vec::new(),
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.interner.len()
+    }
+
+    /// Adds the partial results of `rows`, all of this table's slice.
+    pub(super) fn merge_rows(
+        &mut self,
+        layout: &Layout,
+        encoder: &mut KeyEncoder,
+        groups: &mut Vec<u32>,
+        rows: &RecordBatch,
+    ) -> Result<()> {
+        let keys: Vec<ArrayRef> = layout.keys.iter().map(|&key| rows.column(key).clone()).collect();
+        self.interner.intern_all(encoder.encode(&keys, rows.num_rows())?, groups);
+        self.resize();
+        for call in &mut self.calls {
+            match call {
+                Call::Plain { accumulator, columns } => {
+                    accumulator.merge(groups, &rows.columns()[columns.clone()])?;
+                }
+                Call::Distinct { values, column } => values.update(groups, rows.column(*column))?,
+            }
+        }
+        for &group in groups.iter() {
+            if !std::mem::replace(&mut self.changed[group as usize], true) {
+                self.changes.push(group);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds all groups of another table of the same operator.
+    pub(super) fn merge_table(&mut self, other: &Table) -> Result<()> {
+        let all: Vec<u32> = (0..other.len() as u32).collect();
+        let groups: Vec<u32> =
+            all.iter().map(|&g| self.interner.intern(other.interner.key(g), other.interner.hash(g)).0).collect();
+        self.resize();
+        for pair in self.calls.iter_mut().zip(&other.calls) {
+            match pair {
+                (Call::Plain { accumulator, .. }, Call::Plain { accumulator: other, .. }) => {
+                    accumulator.merge(&groups, &other.partials(&all)?)?;
+                }
+                (Call::Distinct { values, .. }, Call::Distinct { values: other, .. }) => {
+                    values.merge(other, &groups)?
+                }
+                _ => unreachable!("both tables have the operator's calls"),
+            }
+        }
+        Ok(())
+    }
+
+    fn resize(&mut self) {
+        let groups = self.interner.len();
+        for call in &mut self.calls {
+            match call {
+                Call::Plain { accumulator, .. } => accumulator.resize(groups),
+                Call::Distinct { values, .. } => values.resize(groups),
+            }
+        }
+        self.persisted.resize(groups, false);
+        self.changed.resize(groups, false);
+    }
+
+    /// The keys and the results of some groups, as columns.
+    pub(super) fn results(&self, layout: &Layout, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let keys: Vec<&[u8]> = groups.iter().map(|&group| self.interner.key(group)).collect();
+        let mut columns = layout.decoder.decode(&keys)?;
+        for (call, planned) in self.calls.iter().zip(&layout.calls) {
+            let column = match call {
+                Call::Plain { accumulator, .. } => accumulator.results(groups)?,
+                Call::Distinct { values, .. } => values.results(groups)?,
+            };
+            let arrow = arrow_type(&planned.data_type.kind);
+            columns.push(match *column.data_type() == arrow {
+                true => column,
+                false => {
+                    arrow_cast::cast(&column, &arrow).or_kind(ErrorKind::FailJob, "typing an aggregate's result")?
+                }
+            });
+        }
+        Ok(columns)
+    }
+
+    /// Gives every group that changed since the last call with its state's value.
+    pub(super) fn take_changes(&mut self, mut give: impl FnMut(&[u8], u64, &[u8])) {
+        let mut value = Vec::new();
+        for group in std::mem::take(&mut self.changes) {
+            value.clear();
+            value.push(VALUE_VERSION);
+            for call in &self.calls {
+                if let Call::Plain { accumulator, .. } = call {
+                    accumulator.write(group, &mut value);
+                }
+            }
+            give(self.interner.key(group), self.interner.hash(group), &value);
+            self.changed[group as usize] = false;
+            self.persisted[group as usize] = true;
+        }
+    }
+
+    /// Gives every distinct value since the last call: the group's key and hash, the call, the value.
+    pub(super) fn take_new_values(&mut self, mut give: impl FnMut(&[u8], u64, u8, &[u8])) {
+        for (number, call) in self.calls.iter_mut().enumerate() {
+            if let Call::Distinct { values, .. } = call {
+                for (group, value) in values.take_new() {
+                    give(self.interner.key(group), self.interner.hash(group), number as u8, value);
+                }
+            }
+        }
+    }
+
+    /// The groups that the state has.
+    pub(super) fn persisted(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let groups = (0..self.len() as u32).filter(|&group| self.persisted[group as usize]);
+        groups.map(|group| (self.interner.key(group), self.interner.hash(group)))
+    }
+
+    /// The distinct values that the state has, as `take_new_values` gave them.
+    pub(super) fn persisted_values(&self) -> impl Iterator<Item = (&[u8], u64, u8, &[u8])> {
+        self.calls.iter().enumerate().flat_map(move |(number, call)| {
+            let values = match call {
+                Call::Distinct { values, .. } => Some(values.given()),
+                Call::Plain { .. } => None,
+            };
+            values
+                .into_iter()
+                .flatten()
+                .map(move |(group, value)| (self.interner.key(group), self.interner.hash(group), number as u8, value))
+        })
+    }
+
+    pub(super) fn restore(&mut self, key: &[u8], mut value: &[u8]) -> Result<()> {
+        let (group, _) = self.interner.intern(key, crate::key::hash(key));
+        self.resize();
+        match value.split_off_first() {
+            Some(&VALUE_VERSION) => {}
+            version => return Err(Error::fail_job(format!("a group's state has version {version:?}"))),
+        }
+        for call in &mut self.calls {
+            if let Call::Plain { accumulator, .. } = call {
+                accumulator.read(group, &mut value)?;
+            }
+        }
+        self.persisted[group as usize] = true;
+        match value {
+            [] => Ok(()),
+            _ => Err(Error::fail_job("a group's state is longer than its aggregates")),
+        }
+    }
+
+    pub(super) fn restore_value(&mut self, key: &[u8], number: u8, value: &[u8]) -> Result<()> {
+        let (group, new) = self.interner.intern(key, crate::key::hash(key));
+        match self.calls.get_mut(usize::from(number)) {
+            Some(Call::Distinct { values, .. }) if !new => values.restore(group, value),
+            _ => Err(Error::fail_job("the state has a distinct value without its group or call")),
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let calls = self.calls.iter().map(|call| match call {
+            Call::Plain { accumulator, .. } => accumulator.memory_bytes(),
+            Call::Distinct { values, .. } => values.memory_bytes(),
+        });
+        let marks = self.persisted.capacity() + self.changed.capacity() + self.changes.capacity() * 4;
+        self.interner.memory_bytes() + calls.sum::<usize>() + marks
+    }
+}

@@ -1,0 +1,563 @@
+//! Both phases together against a row-wise oracle: random rows, windows, zones, batches, flushes, pauses,
+//! commits and crashes.
+
+use super::*;
+use crate::env::ManualClock;
+use crate::operators::local_window_aggregate::LocalWindowAggregate;
+use crate::operators::testing::{Collected, Store, context, event};
+use arrow_array::{BooleanArray, Int32Array, Int64Array, StringArray};
+use chrono::{DateTime, LocalResult, Offset, TimeZone};
+use chrono_tz::Tz;
+use millrace_planner::plan::{AggregateCall, AggregateFunction, Column, Operator as PlanOperator, Window, WindowKind};
+use millrace_planner::types::{DataType, TypeKind};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Row {
+    key: Option<String>,
+    value: Option<i64>,
+    user: Option<i32>,
+    flag: Option<bool>,
+    time: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Rows(Vec<Row>),
+    Flush,
+    Commit,
+    /// Everything since the last commit is lost, and done again.
+    Crash,
+    /// With a commit and a crash at that pause of the firing, if it comes to it.
+    Advance {
+        watermark: i64,
+        pauses: Vec<(bool, bool)>,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    kind: WindowKind,
+    zone: Option<Tz>,
+}
+
+fn column(name: &str, kind: TypeKind) -> Column {
+    Column { name: name.into(), data_type: DataType::nullable(kind) }
+}
+
+fn call(
+    function: AggregateFunction,
+    argument: Option<(usize, TypeKind)>,
+    result: TypeKind,
+    partial: &[TypeKind],
+) -> AggregateCall {
+    AggregateCall {
+        function,
+        argument: argument.as_ref().map(|a| a.0),
+        argument_type: argument.map(|a| DataType::nullable(a.1)),
+        distinct: false,
+        filter: None,
+        data_type: DataType::nullable(result),
+        partial: partial.iter().cloned().map(DataType::nullable).collect(),
+    }
+}
+
+const TEXT: TypeKind = TypeKind::VarChar { length: 100 };
+
+/// SELECT key, COUNT(*), SUM(value) FILTER (WHERE flag), MIN(value), AVG(value), COUNT(DISTINCT user) FILTER
+/// (WHERE flag), MAX(key), window_start, window_end, window_time.
+fn calls() -> Vec<AggregateCall> {
+    use AggregateFunction::*;
+    use TypeKind::{BigInt, Int};
+    let mut sum = call(Sum, Some((1, BigInt)), BigInt, &[BigInt]);
+    sum.filter = Some(3);
+    let mut distinct = call(Count, Some((2, Int)), BigInt, &[Int]);
+    distinct.filter = Some(3);
+    distinct.distinct = true;
+    vec![
+        call(Count, None, BigInt, &[BigInt]),
+        sum,
+        call(Min, Some((1, BigInt)), BigInt, &[BigInt]),
+        call(Avg, Some((1, BigInt)), BigInt, &[BigInt, BigInt]),
+        distinct,
+        call(Max, Some((0, TEXT)), TEXT, &[TEXT]),
+    ]
+}
+
+fn phases(setup: Setup, event_time: bool) -> (LocalWindowAggregate, GlobalWindowAggregate) {
+    use WindowProperty::{End, Start, Time};
+    let rowtime = match setup.zone {
+        Some(_) => TypeKind::TimestampLtz { precision: 3 },
+        None => TypeKind::Timestamp { precision: 3 },
+    };
+    let input = Schema {
+        columns: vec![
+            column("key", TEXT),
+            column("value", TypeKind::BigInt),
+            column("user", TypeKind::Int),
+            column("flag", TypeKind::Boolean),
+            column("rowtime", rowtime.clone()),
+        ],
+    };
+    let time = |column| match event_time {
+        true => WindowTime::Event { column, local_time_zone: setup.zone.is_some() },
+        false => WindowTime::Processing,
+    };
+    let zone = setup.zone.map_or("UTC", Tz::name);
+    let local = WindowAggregate {
+        window: Window { kind: setup.kind, time: time(4) },
+        keys: vec![0],
+        calls: calls(),
+        properties: vec![],
+    };
+    let mut middle = vec![column("key", TEXT), column("slice_end", TypeKind::BigInt)];
+    let mut global_calls = calls();
+    for (number, call) in global_calls.iter_mut().enumerate() {
+        call.argument = Some(middle.len());
+        call.filter = None;
+        middle.extend(call.partial.iter().map(|t| column(&format!("partial{number}"), t.kind.clone())));
+    }
+    let middle = Schema { columns: middle };
+    let global = WindowAggregate {
+        window: Window { kind: setup.kind, time: time(1) },
+        keys: vec![0],
+        calls: global_calls,
+        properties: vec![Start, End, Time],
+    };
+    let mut output = vec![column("key", TEXT)];
+    output.extend(calls().iter().map(|c| column("result", c.data_type.kind.clone())));
+    let timestamp = TypeKind::Timestamp { precision: 3 };
+    output.extend([column("start", timestamp.clone()), column("end", timestamp), column("time", rowtime)]);
+    let node = Node {
+        operator_id: 7,
+        stage: 1,
+        inputs: vec![0],
+        operator: PlanOperator::GlobalWindowAggregate(global.clone()),
+        schema: Schema { columns: output },
+    };
+    let local = LocalWindowAggregate::new(&local, &input, &middle, zone).unwrap();
+    (local, GlobalWindowAggregate::new(&node, &global, &middle, zone, 0, 1).unwrap())
+}
+
+fn batch(rows: &[Row], zone: bool) -> Batch {
+    let times = PrimitiveArray::<TimestampMillisecondType>::from_iter_values(rows.iter().map(|r| r.time));
+    let times = if zone { times.with_timezone("UTC") } else { times };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("key", Arc::new(rows.iter().map(|r| r.key.as_deref()).collect::<StringArray>())),
+        ("value", Arc::new(rows.iter().map(|r| r.value).collect::<Int64Array>())),
+        ("user", Arc::new(rows.iter().map(|r| r.user).collect::<Int32Array>())),
+        ("flag", Arc::new(rows.iter().map(|r| r.flag).collect::<BooleanArray>())),
+        ("rowtime", Arc::new(times)),
+    ];
+    Batch::new(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap())
+}
+
+/// Key, results, window start, end and time, all printed.
+type Line = Vec<String>;
+
+fn lines(batches: &[Batch]) -> Vec<Line> {
+    let options = FormatOptions::default().with_null("-");
+    let mut lines = Vec::new();
+    for batch in batches {
+        let columns: Vec<ArrayRef> = batch.rows.columns().iter().map(millis_as_numbers).collect();
+        let formatters: Vec<_> = columns.iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+        lines
+            .extend((0..batch.num_rows()).map(|r| formatters.iter().map(|f| f.value(r).to_string()).collect::<Line>()));
+    }
+    lines
+}
+
+fn millis_as_numbers(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        ArrowType::Timestamp(..) => arrow_cast::cast(column, &ArrowType::Int64).unwrap(),
+        _ => column.clone(),
+    }
+}
+
+/// Everything said once more, row by row and window by window.
+struct Oracle {
+    setup: Setup,
+    watermark: i64,
+    open: BTreeMap<i64, Vec<Row>>,
+    emitted: Vec<Line>,
+    late: usize,
+}
+
+impl Oracle {
+    fn local(&self, time: i64) -> i64 {
+        let Some(zone) = self.setup.zone else { return time };
+        let utc = DateTime::from_timestamp_millis(time).unwrap().naive_utc();
+        time + i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * 1000
+    }
+
+    /// Minute by minute, the last instant at which a clock shows `local`, or the first one after it.
+    fn fires(&self, window_end: i64) -> i64 {
+        let Some(zone) = self.setup.zone else { return window_end - 1 };
+        let shown = DateTime::from_timestamp_millis(window_end - 1).unwrap().naive_utc();
+        match zone.from_local_datetime(&shown) {
+            LocalResult::Single(time) => time.timestamp_millis(),
+            LocalResult::Ambiguous(a, b) => a.max(b).timestamp_millis(),
+            LocalResult::None => {
+                let mut instant = (window_end - 1).div_euclid(60_000) * 60_000 - 86_400_000;
+                while self.local(instant) < window_end - 1 {
+                    instant += 60_000;
+                }
+                instant
+            }
+        }
+    }
+
+    /// Start and end of every window that holds a local time.
+    fn windows(&self, local: i64) -> Vec<(i64, i64)> {
+        match self.setup.kind {
+            WindowKind::Tumble { size, offset } => {
+                let start = (local - offset).div_euclid(size) * size + offset;
+                vec![(start, start + size)]
+            }
+            WindowKind::Hop { size, slide, offset } => {
+                let last = (local - offset).div_euclid(slide) * slide + offset;
+                let starts = (0..).map(|i| last - i * slide).take_while(|start| start + size > local);
+                starts.map(|start| (start, start + size)).collect()
+            }
+            WindowKind::Cumulate { size, step, offset } => {
+                let start = (local - offset).div_euclid(size) * size + offset;
+                let ends = (1..=size / step).map(|i| start + i * step).filter(|&end| end > local);
+                ends.map(|end| (start, end)).collect()
+            }
+        }
+    }
+
+    fn add(&mut self, row: &Row) {
+        let windows = self.windows(self.local(row.time));
+        let mut late = true;
+        for (_, end) in windows {
+            if self.fires(end) > self.watermark {
+                self.open.entry(end).or_default().push(row.clone());
+                late = false;
+            }
+        }
+        self.late += usize::from(late);
+    }
+
+    fn advance(&mut self, watermark: i64) {
+        self.watermark = self.watermark.max(watermark);
+        let ends: Vec<i64> = self.open.keys().copied().filter(|&end| self.fires(end) <= self.watermark).collect();
+        for end in ends {
+            let rows = self.open.remove(&end).unwrap();
+            let mut keys: Vec<_> = rows.iter().map(|r| r.key.clone()).collect();
+            keys.sort();
+            keys.dedup();
+            for key in keys {
+                let rows: Vec<&Row> = rows.iter().filter(|r| r.key == key).collect();
+                self.emitted.push(self.line(key, &rows, end));
+            }
+        }
+    }
+
+    fn line(&self, key: Option<String>, rows: &[&Row], end: i64) -> Line {
+        let show = |value: Option<i64>| value.map_or("-".to_owned(), |v| v.to_string());
+        let flagged = || rows.iter().filter(|r| r.flag == Some(true));
+        let values: Vec<i64> = rows.iter().filter_map(|r| r.value).collect();
+        let count = values.len() as i64;
+        let start = self.windows(self.local_of_end(end)).into_iter().find(|w| w.1 == end).unwrap().0;
+        let users: std::collections::HashSet<i32> = flagged().filter_map(|r| r.user).collect();
+        let time = if self.setup.zone.is_some() { self.fires(end) } else { end - 1 };
+        vec![
+            key.clone().unwrap_or("-".to_owned()),
+            rows.len().to_string(),
+            show(flagged().filter_map(|r| r.value).reduce(i64::wrapping_add)),
+            show(values.iter().copied().min()),
+            show((count > 0).then(|| values.iter().copied().fold(0, i64::wrapping_add) / count)),
+            users.len().to_string(),
+            key.unwrap_or("-".to_owned()),
+            start.to_string(),
+            end.to_string(),
+            time.to_string(),
+        ]
+    }
+
+    fn local_of_end(&self, end: i64) -> i64 {
+        end - 1
+    }
+}
+
+/// Runs the steps through both phases, with commits and crashes.
+struct Run {
+    setup: Setup,
+    local: LocalWindowAggregate,
+    global: GlobalWindowAggregate,
+    watermark: i64,
+    output: Collected,
+    late: usize,
+    committed: Committed,
+}
+
+#[derive(Clone, Default)]
+struct Committed {
+    store: Store,
+    next_step: usize,
+    watermark: Option<i64>,
+    lines: Vec<Line>,
+    late: usize,
+}
+
+impl Run {
+    fn new(setup: Setup) -> Self {
+        let (local, global) = Self::operators(setup);
+        Self {
+            setup,
+            local,
+            global,
+            watermark: i64::MIN,
+            output: Collected::default(),
+            late: 0,
+            committed: Committed::default(),
+        }
+    }
+
+    fn operators(setup: Setup) -> (LocalWindowAggregate, GlobalWindowAggregate) {
+        let (local, global) = phases(setup, true);
+        (local, global.with_limits(Limits { rows: 2, bytes: 1 }))
+    }
+
+    fn flush(&mut self) {
+        let clock = ManualClock::default();
+        let mut partials = Collected::default();
+        let context = context(&clock, event(self.watermark));
+        self.local.flush(&context, &mut partials).unwrap();
+        for batch in partials.batches {
+            self.global.process(0, batch, &context, &mut self.output).unwrap();
+        }
+    }
+
+    fn commit(&mut self, next_step: usize) {
+        self.flush();
+        let mut changes = StateChanges::default();
+        self.global.snapshot(&mut changes).unwrap();
+        self.committed.store.apply(&changes);
+        self.committed.next_step = next_step;
+        self.committed.watermark = Some(self.watermark);
+        self.committed.lines.extend(lines(&std::mem::take(&mut self.output).batches));
+        self.committed.late = self.late;
+    }
+
+    fn crash(&mut self) -> usize {
+        (self.local, self.global) = Self::operators(self.setup);
+        self.global.restore(&mut self.committed.store.clone()).unwrap();
+        self.output = Collected::default();
+        self.watermark = self.committed.watermark.unwrap_or(i64::MIN);
+        self.late = self.committed.late;
+        self.committed.next_step
+    }
+
+    /// The step to do next.
+    fn step(&mut self, number: usize, step: &mut Step) -> usize {
+        let clock = ManualClock::default();
+        match step {
+            Step::Rows(rows) => {
+                let context = context(&clock, event(self.watermark));
+                let mut output = Collected::default();
+                self.local.process(0, batch(rows, self.setup.zone.is_some()), &context, &mut output).unwrap();
+                assert!(output.batches.is_empty());
+                self.late += output.failures().iter().filter(|f| f.0 == FailureReason::Late).count();
+            }
+            Step::Flush => self.flush(),
+            Step::Commit => self.commit(number + 1),
+            Step::Crash => {
+                *step = Step::Flush;
+                return self.crash();
+            }
+            Step::Advance { watermark, pauses } => {
+                let target = self.watermark.max(*watermark);
+                self.flush();
+                while !self.global.advance(&context(&clock, event(target)), &mut self.output).unwrap() {
+                    let (commit, crash) = pauses.pop().unwrap_or_default();
+                    if commit {
+                        self.commit(number);
+                    }
+                    if crash {
+                        return self.crash();
+                    }
+                }
+                self.watermark = target;
+            }
+        }
+        number + 1
+    }
+}
+
+fn check(setup: Setup, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut oracle = Oracle { setup, watermark: i64::MIN, open: BTreeMap::new(), emitted: Vec::new(), late: 0 };
+    for step in &steps {
+        match step {
+            Step::Rows(rows) => rows.iter().for_each(|row| oracle.add(row)),
+            Step::Advance { watermark, .. } => oracle.advance(*watermark),
+            _ => {}
+        }
+    }
+    let mut run = Run::new(setup);
+    let mut steps = steps;
+    let (mut number, end) = (0, steps.len());
+    while number < end {
+        number = run.step(number, &mut steps[number]);
+    }
+    run.commit(end);
+    let mut actual = run.committed.lines;
+    // Windows come in the order of their ends; within one, keys in any order.
+    prop_assert!(actual.iter().map(|l| l[8].parse::<i64>().unwrap()).is_sorted());
+    actual.sort();
+    oracle.emitted.sort();
+    prop_assert_eq!(actual, oracle.emitted);
+    prop_assert_eq!(run.committed.late, oracle.late);
+    // After the end nothing is left but the cursor.
+    let steps: &mut [Step] = &mut [Step::Advance { watermark: i64::MAX, pauses: vec![] }];
+    let mut end_run =
+        Run { committed: Committed { store: run.committed.store, ..Committed::default() }, ..Run::new(setup) };
+    end_run.crash();
+    end_run.step(0, &mut steps[0]);
+    end_run.commit(1);
+    prop_assert_eq!(end_run.committed.store.0.len(), 1);
+    Ok(())
+}
+
+/// Windows in units; the offset is anything below the size.
+fn kind(unit: i64) -> impl Strategy<Value = WindowKind> {
+    (1i64..6, 1i64..5, any::<i8>(), 0..3).prop_map(move |(every, times, offset, kind)| {
+        let size = every * unit * if kind == 0 { 1 } else { times };
+        let (every, offset) = (every * unit, i64::from(offset) % size);
+        match kind {
+            0 => WindowKind::Tumble { size, offset },
+            1 => WindowKind::Hop { size, slide: every, offset },
+            _ => WindowKind::Cumulate { size, step: every, offset },
+        }
+    })
+}
+
+fn row(times: std::ops::Range<i64>) -> impl Strategy<Value = Row> {
+    let key = prop::option::of(prop::sample::select(vec!["a", "b", "c", "", "long\0key"]).prop_map(str::to_owned));
+    (key, prop::option::of(-5i64..6), prop::option::of(0i32..4), prop::option::of(any::<bool>()), times)
+        .prop_map(|(key, value, user, flag, time)| Row { key, value, user, flag, time })
+}
+
+fn step(times: std::ops::Range<i64>) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop::collection::vec(row(times.clone()), 0..12).prop_map(Step::Rows),
+        1 => Just(Step::Flush),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Crash),
+        3 => (times, prop::collection::vec(any::<(bool, bool)>(), 0..4))
+            .prop_map(|(watermark, pauses)| Step::Advance { watermark, pauses }),
+    ]
+}
+
+fn steps(times: std::ops::Range<i64>) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(times), 1..25)
+}
+
+/// Around a change of the clock.
+fn zoned() -> impl Strategy<Value = (Setup, Vec<Step>)> {
+    let changes = [
+        (Tz::America__New_York, 1_615_705_200_000), // 2021-03-14 07:00Z: an hour is skipped
+        (Tz::America__New_York, 1_636_264_800_000), // 2021-11-07 06:00Z: an hour comes twice
+        (Tz::Australia__Lord_Howe, 1_617_462_000_000), // 2021-04-03 15:00Z: half an hour comes twice
+        (Tz::Asia__Kolkata, 1_617_462_000_000),     // no change, half an hour off
+    ];
+    (prop::sample::select(changes.to_vec()), kind(900_000)).prop_flat_map(|((zone, change), kind)| {
+        let setup = Setup { kind, zone: Some(zone) };
+        (Just(setup), steps(change - 10_800_000..change + 10_800_000))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn both_phases_agree_with_the_oracle_over_commits_and_crashes(kind in kind(1), steps in steps(-60..60)) {
+        check(Setup { kind, zone: None }, steps)?;
+    }
+
+    #[test]
+    fn windows_follow_the_wall_clock_of_the_session_time_zone((setup, steps) in zoned()) {
+        check(setup, steps)?;
+    }
+}
+
+fn tumble(size: i64) -> Setup {
+    Setup { kind: WindowKind::Tumble { size, offset: 0 }, zone: None }
+}
+
+fn rows_at(times: &[i64]) -> Vec<Row> {
+    times.iter().map(|&time| Row { key: Some("a".into()), value: Some(1), user: None, flag: None, time }).collect()
+}
+
+#[test]
+fn a_slice_that_lives_between_two_commits_leaves_no_trace_in_the_state() {
+    let mut run = Run::new(tumble(10));
+    run.step(0, &mut Step::Rows(rows_at(&[1, 2])));
+    run.step(1, &mut Step::Advance { watermark: 20, pauses: vec![] });
+    run.commit(2);
+    assert_eq!(run.committed.lines.len(), 1);
+    assert_eq!(run.committed.store.0.len(), 1, "only the cursor");
+}
+
+#[test]
+fn a_partial_for_a_window_that_has_fired_fails_with_its_key() {
+    let (mut local, mut global) = phases(tumble(10), true);
+    let clock = ManualClock::default();
+    let (mut partials, mut output) = (Collected::default(), Collected::default());
+    local.process(0, batch(&rows_at(&[5]), false), &context(&clock, Progress::START), &mut partials).unwrap();
+    local.flush(&context(&clock, Progress::START), &mut partials).unwrap();
+    assert!(global.advance(&context(&clock, event(9)), &mut output).unwrap());
+    global.process(0, partials.batches.remove(0), &context(&clock, event(9)), &mut output).unwrap();
+    let message = "rows of the slice that ends 1970-01-01 00:00:00.010 are late: the watermark has passed the end of \
+                   its last window, 1970-01-01 00:00:00.010; key: (key = a)";
+    assert_eq!(output.failures(), [(FailureReason::Late, message)]);
+}
+
+#[test]
+fn windows_of_processing_time_fire_once_the_clock_has_left_them_and_carry_their_time() {
+    let (mut local, mut global) = phases(tumble(10), false);
+    let clock = ManualClock::at(1_009);
+    let (mut partials, mut output) = (Collected::default(), Collected::default());
+    let at = |millis| Progress { processing: millis, ..Progress::START };
+    local.process(0, batch(&rows_at(&[0, 0]), false), &context(&*clock, at(1_009)), &mut partials).unwrap();
+    local.flush(&context(&*clock, at(1_009)), &mut partials).unwrap();
+    global.process(0, partials.batches.remove(0), &context(&*clock, at(1_009)), &mut output).unwrap();
+    assert!(global.advance(&context(&*clock, at(1_009)), &mut output).unwrap());
+    assert_eq!(output.rows(), 0, "a row may still be stamped 1,009");
+    assert!(global.advance(&context(&*clock, at(1_010)), &mut output).unwrap());
+    assert_eq!(lines(&output.batches)[0][7..], ["1000", "1010", "1009"]);
+    assert_eq!(global.held_back(at(1_010)).event, 1_009);
+    assert_eq!(global.held_back(Progress::END).event, i64::MAX);
+}
+
+#[test]
+fn a_clock_that_went_back_counts_rows_in_the_open_window() {
+    let (mut local, mut global) = phases(tumble(10), false);
+    let clock = ManualClock::at(1_005);
+    let (mut partials, mut output) = (Collected::default(), Collected::default());
+    let at = |millis| Progress { processing: millis, ..Progress::START };
+    global.advance(&context(&*clock, at(1_035)), &mut output).unwrap();
+    local.process(0, batch(&rows_at(&[0]), false), &context(&*clock, Progress::START), &mut partials).unwrap();
+    local.flush(&context(&*clock, Progress::START), &mut partials).unwrap();
+    global.process(0, partials.batches.remove(0), &context(&*clock, at(1_035)), &mut output).unwrap();
+    assert!(global.advance(&context(&*clock, at(1_040)), &mut output).unwrap());
+    assert_eq!(lines(&output.batches)[0][7..], ["1030", "1040", "1039"]);
+}
+
+#[test]
+fn rows_without_a_rowtime_or_beyond_the_calendar_fail_alone() {
+    let (mut local, _) = phases(tumble(10), true);
+    let clock = ManualClock::default();
+    let mut output = Collected::default();
+    let mut rows = batch(&rows_at(&[1, i64::MAX, 2]), false);
+    let times = PrimitiveArray::<TimestampMillisecondType>::from(vec![Some(1), Some(i64::MAX), None]);
+    let mut columns = rows.rows.columns().to_vec();
+    columns[4] = Arc::new(times);
+    rows.rows = RecordBatch::try_new(rows.rows.schema(), columns).unwrap();
+    local.process(0, rows, &context(&clock, Progress::START), &mut output).unwrap();
+    local.flush(&context(&clock, Progress::START), &mut output).unwrap();
+    let reasons: Vec<_> = output.failures().into_iter().map(|f| f.0).collect();
+    assert_eq!(reasons, [FailureReason::Evaluate, FailureReason::Evaluate]);
+    assert_eq!(output.rows(), 1);
+}

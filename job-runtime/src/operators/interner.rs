@@ -1,0 +1,102 @@
+//! From canonical keys to dense group numbers: a hash table of numbers over one arena of key bytes, looked
+//! up by the key's 64-bit hash, then its bytes. Groups number from 0 in the order they came and are never
+//! removed one by one. Not here: what is kept for a group (`accumulator/`).
+
+use crate::key::EncodedKeys;
+use hashbrown::HashTable;
+
+#[derive(Default)]
+pub(crate) struct Interner {
+    table: HashTable<u32>,
+    hashes: Vec<u64>,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Interner {
+    /// The group of a key, and whether it is new.
+    #[inline]
+    pub(crate) fn intern(&mut self, key: &[u8], hash: u64) -> (u32, bool) {
+        let Self { table, hashes, bytes, ends } = self;
+        let equal = |&group: &u32| hashes[group as usize] == hash && slice(bytes, ends, group) == key;
+        if let Some(&group) = table.find(hash, equal) {
+            return (group, false);
+        }
+        let group = u32::try_from(hashes.len()).expect("a table has fewer than 2^32 groups");
+        hashes.push(hash);
+        bytes.extend_from_slice(key);
+        ends.push(bytes.len());
+        table.insert_unique(hash, group, |&group| hashes[group as usize]);
+        (group, true)
+    }
+
+    /// Puts the group of every key in `groups`.
+    pub(crate) fn intern_all(&mut self, keys: &EncodedKeys, groups: &mut Vec<u32>) {
+        groups.clear();
+        groups.extend(keys.iter().map(|key| self.intern(key, crate::key::hash(key)).0));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub(crate) fn key(&self, group: u32) -> &[u8] {
+        slice(&self.bytes, &self.ends, group)
+    }
+
+    pub(crate) fn hash(&self, group: u32) -> u64 {
+        self.hashes[group as usize]
+    }
+
+    /// Forgets every group and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.table.clear();
+        self.hashes.clear();
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        // A slot of the table is the number and a control byte.
+        self.table.capacity() * 8 + (self.hashes.capacity() + self.ends.capacity()) * 8 + self.bytes.capacity()
+    }
+}
+
+#[inline]
+fn slice<'a>(bytes: &'a [u8], ends: &[usize], group: u32) -> &'a [u8] {
+    let group = group as usize;
+    let start = if group == 0 { 0 } else { ends[group - 1] };
+    &bytes[start..ends[group]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::hash;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    proptest! {
+        #[test]
+        fn groups_number_keys_in_the_order_they_first_came(keys in prop::collection::vec(prop::collection::vec(0u8..4, 0..4), 0..300)) {
+            let mut interner = Interner::default();
+            let mut oracle: HashMap<Vec<u8>, u32> = HashMap::new();
+            for key in &keys {
+                let next = oracle.len() as u32;
+                let new = !oracle.contains_key(key);
+                let expected = *oracle.entry(key.clone()).or_insert(next);
+                prop_assert_eq!(interner.intern(key, hash(key)), (expected, new));
+                prop_assert_eq!(interner.key(expected), key.as_slice());
+            }
+            prop_assert_eq!(interner.len(), oracle.len());
+        }
+    }
+
+    #[test]
+    fn keys_with_one_hash_are_told_apart_by_their_bytes() {
+        let mut interner = Interner::default();
+        assert_eq!(interner.intern(b"a", 7), (0, true));
+        assert_eq!(interner.intern(b"b", 7), (1, true));
+        assert_eq!(interner.intern(b"a", 7), (0, false));
+    }
+}
