@@ -83,12 +83,14 @@ fn kind(cursor: &mut Cursor, depth: usize) -> Result<TypeKind, SqlError> {
         "DECIMAL" | "DEC" | "NUMERIC" => decimal(cursor),
         "STRING" => Ok(TypeKind::VarChar { length: MAX_LENGTH }),
         "BYTES" => Ok(TypeKind::VarBinary { length: MAX_LENGTH }),
-        "VARCHAR" => Ok(TypeKind::VarChar { length: length(cursor)? }),
-        "VARBINARY" => Ok(TypeKind::VarBinary { length: length(cursor)? }),
-        "CHAR" | "CHARACTER" if cursor.take_keyword("VARYING") => Ok(TypeKind::VarChar { length: length(cursor)? }),
-        "CHAR" | "CHARACTER" => Ok(TypeKind::Char { length: length(cursor)? }),
-        "BINARY" if cursor.take_keyword("VARYING") => Ok(TypeKind::VarBinary { length: length(cursor)? }),
-        "BINARY" => Ok(TypeKind::Binary { length: length(cursor)? }),
+        "VARCHAR" => Ok(TypeKind::VarChar { length: length(cursor, MAX_LENGTH)? }),
+        "VARBINARY" => Ok(TypeKind::VarBinary { length: length(cursor, MAX_LENGTH)? }),
+        "CHAR" | "CHARACTER" if cursor.take_keyword("VARYING") => {
+            Ok(TypeKind::VarChar { length: length(cursor, MAX_LENGTH)? })
+        }
+        "CHAR" | "CHARACTER" => Ok(TypeKind::Char { length: length(cursor, 1)? }),
+        "BINARY" if cursor.take_keyword("VARYING") => Ok(TypeKind::VarBinary { length: length(cursor, MAX_LENGTH)? }),
+        "BINARY" => Ok(TypeKind::Binary { length: length(cursor, 1)? }),
         "DATE" => Ok(TypeKind::Date),
         "TIME" => time(cursor, span),
         "TIMESTAMP" => timestamp(cursor, span),
@@ -203,10 +205,12 @@ fn within(number: (u32, Span), least: u32, most: u32, what: &str) -> Result<u32,
     }
 }
 
-fn length(cursor: &mut Cursor) -> Result<u32, SqlError> {
+/// `default` is what the type has without brackets. Flink's documentation says 1 for all of them, but its
+/// planner takes VARCHAR and VARBINARY as STRING and BYTES, and so `CAST(x AS VARCHAR)` cuts nothing off.
+fn length(cursor: &mut Cursor, default: u32) -> Result<u32, SqlError> {
     match argument(cursor)? {
         Some(length) => within(length, 1, MAX_LENGTH, "the length"),
-        None => Ok(1),
+        None => Ok(default),
     }
 }
 
