@@ -1,7 +1,7 @@
 //! Adjacent projections and filters become one Calc, and filters move down: through projections, into
 //! the inputs of a UNION ALL, below a window function or an aggregation where they don't depend on it.
 
-use super::fold;
+use super::{fold, known};
 use super::substitute::{conjunction, conjuncts, renumbered, size, substitute, uses};
 use crate::bind::{Node, Tree};
 use crate::expression::{Expression, ExpressionKind, Literal};
@@ -76,6 +76,10 @@ fn calc(input: Tree, filter: Option<Expression>, projection: Vec<Expression>, co
             Tree { node: Node::Union { inputs }, columns }
         }
         node => {
+            let projection = match &filter {
+                Some(filter) => known::given(filter, projection),
+                None => projection,
+            };
             let (node, filter) = sink_filter(node, filter);
             let input = Box::new(Tree { node, columns: input_columns });
             Tree { node: Node::Calc { input, filter, projection }, columns }

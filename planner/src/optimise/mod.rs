@@ -5,6 +5,7 @@
 
 mod fold;
 mod substitute;
+mod known;
 mod merge;
 mod prune;
 mod share;
@@ -13,6 +14,8 @@ use crate::bind::Tree;
 
 /// Optimises the trees of a script together, so that a table read by several is scanned once.
 pub(crate) fn optimise(trees: Vec<Tree>) -> Vec<Tree> {
-    let pruned = trees.into_iter().map(|tree| prune::prune(merge::merge(tree))).collect();
-    share::share_scans(pruned)
+    // A watermark that pruning took away stood between projections that now merge, which may leave
+    // fewer columns to read.
+    let steps = |tree| prune::prune(merge::merge(prune::prune(merge::merge(tree))));
+    share::share_scans(trees.into_iter().map(steps).collect())
 }

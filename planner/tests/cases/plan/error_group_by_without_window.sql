@@ -1,0 +1,3 @@
+--! use orders
+CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT COUNT(*), customer FROM orders GROUP BY customer;

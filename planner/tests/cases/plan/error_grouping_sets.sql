@@ -1,0 +1,3 @@
+--! use orders
+CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT COUNT(*), customer FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, GROUPING SETS ((customer), ());

@@ -1,0 +1,3 @@
+--! use orders
+CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT * FROM orders MATCH_RECOGNIZE (ORDER BY ts MEASURES A.id AS a PATTERN (A) DEFINE A AS TRUE);

@@ -1,0 +1,4 @@
+--! use orders
+CREATE TABLE s (a INT, b STRING, c DECIMAL(5, 1), d TIMESTAMP(3), e BIGINT, f DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT CAST(id AS INT), CAST(price AS STRING), CAST(amount AS DECIMAL(5, 1)), CAST('2026-01-31 12:00:00' AS TIMESTAMP(3)), TRY_CAST(customer AS BIGINT), CAST(1 AS DOUBLE)
+FROM orders;

@@ -1,0 +1,4 @@
+--! use orders
+CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT id, customer FROM orders WHERE ok UNION ALL SELECT quantity, 'q'
+FROM orders;

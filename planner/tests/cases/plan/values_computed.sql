@@ -1,0 +1,2 @@
+CREATE TABLE s (a TIMESTAMP_LTZ(3), b STRING) WITH ('connector' = 'print');
+INSERT INTO s SELECT * FROM (VALUES (CURRENT_TIMESTAMP, 'now'), (TO_TIMESTAMP_LTZ(0, 3), 'then')) AS t (a, b);
