@@ -1,8 +1,13 @@
 //! How long one record takes to decode and one row to encode, on one core: Nexmark bids, about 335 bytes
 //! of JSON each. Run with `cargo bench -p millrace-job-runtime --bench json`.
 
+use arrow_array::RecordBatch;
 use millrace_job_runtime::decode::RecordDecoder;
 use millrace_job_runtime::decode::json::{JsonDecodeOptions, JsonDecoder};
+use millrace_job_runtime::encode::EncodedRows;
+use millrace_job_runtime::encode::json::{JsonEncodeOptions, JsonEncoder};
+use millrace_job_runtime::schema::arrow_schema;
+use millrace_planner::plan::{Column, Schema};
 use millrace_planner::types::{DataType, TypeKind};
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,7 +16,7 @@ const RECORDS: usize = 8192;
 const ROUNDS: usize = 60;
 
 fn main() {
-    // `cargo test` runs benchmarks too, with `--test`: once round is enough to see that they work.
+    // `cargo test` runs benchmarks too: one round is enough to see that they work.
     let rounds = if std::env::args().any(|argument| argument == "--bench") { ROUNDS } else { 1 };
     let bids = bids();
     let bytes: usize = bids.iter().map(Vec::len).sum();
@@ -33,6 +38,10 @@ fn main() {
     decode("decode event_type, auction, bidder, dateTime", &few, &bids, rounds);
     decode("decode the same and extra", &with_extra, &bids, rounds);
     decode("decode all of a bid", &all, &bids, rounds);
+
+    let five = [&all[1], &all[2], &all[3], &all[6], &all[4]].map(Clone::clone);
+    encode("encode auction, bidder, price, dateTime, channel", &five, &bids, rounds);
+    encode("encode all of a bid", &all, &bids, rounds);
 }
 
 fn column(path: &[&str], data_type: DataType) -> (Vec<String>, DataType) {
@@ -49,7 +58,27 @@ fn decode(name: &str, columns: &[(Vec<String>, DataType)], records: &[Vec<u8>], 
     });
 }
 
+fn encode(name: &str, columns: &[(Vec<String>, DataType)], records: &[Vec<u8>], rounds: usize) {
+    let mut decoder = JsonDecoder::new(columns, JsonDecodeOptions::default()).expect("supported columns");
+    for record in records {
+        decoder.decode(Some(record)).expect("valid records");
+    }
+    let last_step = |path: &[String]| path.last().expect("no path is empty").clone();
+    let columns =
+        columns.iter().map(|(path, data_type)| Column { name: last_step(path), data_type: data_type.clone() });
+    let schema = Schema { columns: columns.collect() };
+    let rows = RecordBatch::try_new(arrow_schema(&schema), decoder.finish()).expect("columns of the schema");
+    let mut encoder = JsonEncoder::new(&schema, JsonEncodeOptions::default()).expect("a supported schema");
+    let mut out = EncodedRows::default();
+    measure(name, records.len(), rounds, || {
+        out.clear();
+        encoder.encode(black_box(&rows), &mut out).expect("rows that can be written");
+        black_box(&out);
+    });
+}
+
 /// Prints the best and the median round's time for one of `count` items.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 fn measure(name: &str, count: usize, rounds: usize, mut round: impl FnMut()) {
     round();
     let mut nanos: Vec<f64> = (0..rounds)

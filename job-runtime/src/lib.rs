@@ -10,3 +10,4 @@ pub mod decode;
 pub mod key;
 pub mod operators;
 pub mod state;
+pub mod encode;

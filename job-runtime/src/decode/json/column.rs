@@ -149,7 +149,7 @@ impl Validity {
     fn begin_bits(&mut self) {
         self.bits.clear();
         self.bits.resize(self.rows / 8, 0xFF);
-        if self.rows % 8 != 0 {
+        if !self.rows.is_multiple_of(8) {
             self.bits.push((1 << (self.rows % 8)) - 1);
         }
     }
@@ -163,7 +163,7 @@ impl Validity {
             return;
         }
         self.bits.truncate(rows.div_ceil(8));
-        if rows % 8 != 0 {
+        if !rows.is_multiple_of(8) {
             *self.bits.last_mut().expect("there is a byte for the last row") &= (1 << (rows % 8)) - 1;
         }
         let valid: u32 = self.bits.iter().map(|byte| byte.count_ones()).sum();

@@ -35,19 +35,21 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use time::TimestampFormat;
+pub use millrace_planner::connector::TimestampFormat;
+pub(crate) use string::find_special;
 
 use super::{DecodeError, Decoded, RecordDecoder};
 use crate::error::{Error, Result};
 use arrow_array::ArrayRef;
 use fault::{Fault, Parsed};
 use fields::Fields;
+use millrace_planner::connector::JsonOptions;
 use millrace_planner::types::DataType;
 use read::Rules;
 use scan::Cursor;
 
 /// The options of Flink's `json` format that decoding knows. The defaults are Flink's.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct JsonDecodeOptions {
     /// `json.fail-on-missing-field`
     pub fail_on_missing_field: bool,
@@ -55,6 +57,22 @@ pub struct JsonDecodeOptions {
     pub ignore_parse_errors: bool,
     /// `json.timestamp-format.standard`
     pub timestamp_format: TimestampFormat,
+}
+
+impl Default for JsonDecodeOptions {
+    fn default() -> Self {
+        Self::from(&JsonOptions::default())
+    }
+}
+
+impl From<&JsonOptions> for JsonDecodeOptions {
+    fn from(options: &JsonOptions) -> Self {
+        Self {
+            fail_on_missing_field: options.fail_on_missing_field,
+            ignore_parse_errors: options.ignore_parse_errors,
+            timestamp_format: options.timestamp_format,
+        }
+    }
 }
 
 /// Decodes JSON objects, one a record.

@@ -56,10 +56,13 @@ impl Column {
         let taken = match &mut self.storage {
             Storage::BigInt(values) => integer(cursor, scratch)?.map(|v| values.push(v)),
             Storage::Int(values) => narrow(integer(cursor, scratch)?).map(|v| values.push(v)),
-            Storage::Timestamp { values, layout } => match cursor.common_timestamp(layout) {
-                Some(value) => Some(values.push(value)),
-                None => text(cursor, scratch)?.and_then(|t| layout.parse(t)).map(|v| values.push(v)),
-            },
+            Storage::Timestamp { values, layout } => {
+                let value = match cursor.common_timestamp(layout) {
+                    Some(value) => Some(value),
+                    None => text(cursor, scratch)?.and_then(|t| layout.parse(t)),
+                };
+                value.map(|v| values.push(v))
+            }
             Storage::Text(bytes) => return append_text(bytes, cursor),
             Storage::Null(_) => {
                 cursor.skip_value()?;
@@ -78,7 +81,10 @@ impl Column {
                         self.append_null();
                         return Ok(());
                     }
-                    Some(Decimal::Value(value)) => Some(values.push(value)),
+                    Some(Decimal::Value(value)) => {
+                        values.push(value);
+                        Some(())
+                    }
                     None => None,
                 }
             }

@@ -161,7 +161,7 @@ fn unescape_unit(bytes: &[u8], out: &mut Vec<u8>) -> usize {
 /// before it.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(super) fn find_special(bytes: &[u8], from: usize) -> (usize, bool) {
+pub(crate) fn find_special(bytes: &[u8], from: usize) -> (usize, bool) {
     let mut at = from;
     let mut non_ascii = false;
     while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
@@ -191,7 +191,7 @@ pub(super) fn find_special(bytes: &[u8], from: usize) -> (usize, bool) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) use portable::find_special;
+pub(crate) use portable::find_special;
 
 /// SSE2 is part of every x86-64.
 #[cfg(target_arch = "x86_64")]
@@ -218,11 +218,11 @@ mod sse2 {
 
 /// The same for every other processor, eight bytes at a time.
 #[cfg(any(test, not(target_arch = "x86_64")))]
-mod portable {
+pub(super) mod portable {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-    pub(in super::super) fn find_special(bytes: &[u8], from: usize) -> (usize, bool) {
+    pub(crate) fn find_special(bytes: &[u8], from: usize) -> (usize, bool) {
         let mut at = from;
         let mut non_ascii = false;
         while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {

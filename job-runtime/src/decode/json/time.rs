@@ -3,16 +3,7 @@
 //! and not the month's last day.
 
 use super::scan::Cursor;
-
-/// How `TIMESTAMP` and `TIMESTAMP_LTZ` look: `json.timestamp-format.standard`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TimestampFormat {
-    /// `2026-01-31 12:30:00.123`, with a `Z` behind it for TIMESTAMP_LTZ.
-    #[default]
-    Sql,
-    /// `2026-01-31T12:30:00.123`, with a `Z` behind it for TIMESTAMP_LTZ. The seconds may be missing.
-    Iso8601,
-}
+use millrace_planner::connector::TimestampFormat;
 
 /// What a column's timestamps look like, and how much of them it keeps.
 #[derive(Clone, Copy, Debug)]

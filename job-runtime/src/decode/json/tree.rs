@@ -3,10 +3,11 @@
 
 use super::column::{Column, List, Map, Row, Storage, Values};
 use super::fields::{Fields, Slot};
-use super::time::{TimestampFormat, TimestampLayout};
+use super::time::TimestampLayout;
 use crate::error::{Error, Result};
 use crate::schema::{arrow_type, time_unit};
 use arrow_schema::TimeUnit;
+use millrace_planner::connector::TimestampFormat;
 use millrace_planner::types::{DataType, TypeKind};
 
 /// A column to decode: what is left of its path, its place in the result, its type.
