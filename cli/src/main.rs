@@ -1,1 +1,34 @@
-fn main() {}
+//! `millrace`: check a job, see its plan, run it on this machine. Reads files and talks to people; what a
+//! job means is the planner's business, and running it the runtime's.
+
+mod args;
+mod report;
+mod input;
+mod plan;
+mod job;
+mod identity;
+mod run;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use report::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Command::Check(check) => plan::check(check),
+        Command::Plan(plan) => plan::print(plan),
+        Command::Run(run) => run::run(run),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            match failure {
+                Failure::Job(_) => ExitCode::from(1),
+                Failure::User(_) | Failure::Diagnostics(_) => ExitCode::from(2),
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line: what can be said, its defaults, its help. Nothing is decided here.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Streaming SQL over Kafka, exactly once.
+///
+/// Exit codes: 0 done, 1 the job failed, 2 the job as written (or the command) has a mistake.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a job on this machine, without Kubernetes.
+    Run(Run),
+    /// Prints the plan of a job.
+    Plan(Plan),
+    /// Says whether a job is valid, and where it isn't.
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A StreamJob manifest, or a .sql file of Flink SQL statements.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// A StreamJob manifest, or a .sql file of Flink SQL statements.
+    pub(crate) file: PathBuf,
+    /// Print the plan as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// A StreamJob manifest.
+    #[arg(required_unless_present = "sql", conflicts_with = "sql")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// A file of Flink SQL statements, in place of a manifest.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sql: Option<PathBuf>,
+
+    /// End when the input ends. Kafka tables without a 'scan.bounded.mode' are read up to where their
+    /// topics end now. With --sql every such run starts from the beginning and leaves nothing behind.
+    #[arg(long)]
+    pub(crate) bounded: bool,
+
+    /// The job's Kafka, in place of the manifest's. Without it an embedded broker is started, for laptops
+    /// and tests.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+
+    /// Where the embedded broker listens. Port 0: any that is free.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", conflicts_with = "kafka")]
+    pub(crate) broker_listen: SocketAddr,
+
+    /// Where identity and state of jobs are kept, in a folder for each, and the embedded broker's data in
+    /// `broker`.
+    #[arg(long, value_name = "DIR", default_value = ".millrace")]
+    pub(crate) state_dir: PathBuf,
+
+    /// Forget what the job has read and computed before, and start anew.
+    #[arg(long)]
+    pub(crate) discard_state: bool,
+
+    /// Where status and metrics are served: /api/v1/status, /metrics, /healthz, /readyz. Default:
+    /// 127.0.0.1:8081, or any free port where that is taken.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// A directory with the Secrets that the manifest names: DIR/<secret>/<key>.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+
+    /// Number of threads that run tasks. Default: the machine's cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// How log lines look. RUST_LOG chooses which there are.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
+    /// How to show progress.
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub(crate) progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// A live line in a terminal, a log line every ten seconds elsewhere.
+    Auto,
+    Log,
+    None,
+}

@@ -1,0 +1,175 @@
+//! Who a job is, kept beside its state: the same identity finds the same topics and state again. A cluster
+//! gives an object its uid; here a file does. Also kept: the plan that the state belongs to.
+
+use crate::report::Failure;
+use millrace_job_runtime::job::JobIdentity;
+use millrace_planner::plan::Plan;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Raised when a reader of the old form would misread the new one.
+const FORMAT: u32 = 1;
+
+/// The file `job.json` of a job's folder.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JobFile {
+    format: u32,
+    namespace: String,
+    name: String,
+    uid: String,
+    incarnation: u32,
+    generation: u32,
+    plan: Plan,
+}
+
+/// A job's folder under the state directory.
+pub(crate) struct JobDirectory {
+    path: PathBuf,
+}
+
+impl JobDirectory {
+    pub(crate) fn new(state_dir: &Path, namespace: &str, name: &str) -> Self {
+        Self { path: state_dir.join(format!("{namespace}.{name}")) }
+    }
+
+    /// Where the worker keeps its state.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    /// The identity in the folder, if there is one, whatever its plan.
+    pub(crate) fn existing(&self) -> Result<Option<JobIdentity>, Failure> {
+        Ok(self.read()?.map(|file| file.identity()))
+    }
+
+    /// The identity in the folder, or a new one. Refuses a plan that the state doesn't belong to.
+    pub(crate) fn identity(&self, namespace: &str, name: &str, plan: &Plan) -> Result<JobIdentity, Failure> {
+        if let Some(file) = self.read()? {
+            if file.plan != *plan {
+                return Err(Failure::user(format!(
+                    "the state in {} belongs to another plan of this job, and upgrades of a running plan are not \
+                     supported yet: run it with --discard-state to start anew, or with another --state-dir",
+                    self.path.display()
+                )));
+            }
+            return Ok(file.identity());
+        }
+        let file = JobFile {
+            format: FORMAT,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: uuid::Uuid::new_v4().to_string(),
+            incarnation: 1,
+            generation: 1,
+            plan: plan.clone(),
+        };
+        self.write(&file)?;
+        Ok(file.identity())
+    }
+
+    /// Removes identity and state; the job's topics are the caller's business.
+    pub(crate) fn discard(&self) -> Result<(), Failure> {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.failure("remove", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path.join("job.json")
+    }
+
+    fn read(&self) -> Result<Option<JobFile>, Failure> {
+        let text = match std::fs::read_to_string(self.file()) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failure("read", &error)),
+        };
+        let unreadable = |why: String| {
+            Failure::user(format!(
+                "{} can't be read by this version ({why}): use the version that wrote it, or --discard-state",
+                self.file().display()
+            ))
+        };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        if value["format"] != FORMAT {
+            return Err(unreadable(format!("its format is {}, not {FORMAT}", value["format"])));
+        }
+        serde_json::from_value(value).map(Some).map_err(|error| unreadable(error.to_string()))
+    }
+
+    /// Written beside and renamed, so that it is there whole or not at all.
+    fn write(&self, file: &JobFile) -> Result<(), Failure> {
+        let text =
+            serde_json::to_vec_pretty(file).map_err(|error| Failure::Job(format!("the plan is no JSON: {error}")))?;
+        let beside = self.path.join("job.json.new");
+        let write = || {
+            std::fs::create_dir_all(&self.path)?;
+            let mut out = std::fs::File::create(&beside)?;
+            out.write_all(&text)?;
+            out.sync_all()?;
+            std::fs::rename(&beside, self.file())?;
+            std::fs::File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|error| self.failure("write", &error))
+    }
+
+    fn failure(&self, what: &str, error: &std::io::Error) -> Failure {
+        Failure::user(format!("could not {what} {}: {error}", self.path.display()))
+    }
+}
+
+impl JobFile {
+    fn identity(&self) -> JobIdentity {
+        JobIdentity {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            incarnation: self.incarnation,
+            generation: self.generation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_planner::plan::PLAN_VERSION;
+
+    fn plan(time_zone: &str) -> Plan {
+        Plan { version: PLAN_VERSION, nodes: Vec::new(), time_zone: time_zone.to_owned() }
+    }
+
+    #[test]
+    fn a_job_keeps_its_identity_until_its_state_is_discarded() {
+        let state_dir = tempfile::tempdir().expect("a directory");
+        let directory = JobDirectory::new(state_dir.path(), "default", "job");
+        assert_eq!(directory.existing().expect("nothing yet"), None);
+        let first = directory.identity("default", "job", &plan("UTC")).expect("a new identity");
+        assert_eq!(directory.identity("default", "job", &plan("UTC")).expect("the same"), first);
+        directory.discard().expect("removed");
+        assert_ne!(directory.identity("default", "job", &plan("UTC")).expect("a new one").uid, first.uid);
+    }
+
+    #[test]
+    fn state_is_never_given_to_another_plan() {
+        let state_dir = tempfile::tempdir().expect("a directory");
+        let directory = JobDirectory::new(state_dir.path(), "default", "job");
+        directory.identity("default", "job", &plan("UTC")).expect("a new identity");
+        let refused = directory.identity("default", "job", &plan("Europe/Berlin"));
+        assert!(matches!(refused, Err(Failure::User(message)) if message.contains("--discard-state")));
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_refused_by_name() {
+        let state_dir = tempfile::tempdir().expect("a directory");
+        let directory = JobDirectory::new(state_dir.path(), "default", "job");
+        directory.identity("default", "job", &plan("UTC")).expect("a new identity");
+        let file = state_dir.path().join("default.job/job.json");
+        let text = std::fs::read_to_string(&file).expect("written").replace("\"format\": 1", "\"format\": 2");
+        std::fs::write(&file, text).expect("overwritten");
+        assert!(matches!(directory.existing(), Err(Failure::User(message)) if message.contains("its format is 2")));
+    }
+}

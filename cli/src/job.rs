@@ -1,0 +1,197 @@
+//! From a StreamJob to what a worker is given: names resolved, secrets read, defaults applied. For plain SQL
+//! the defaults of a StreamJob that says nothing else.
+
+use crate::report::Failure;
+use millrace_crds::StreamJob;
+use millrace_crds::stream_job::{self, KafkaSpec, StreamJobSpec};
+use millrace_job_runtime::job::{ErrorPolicies, ErrorPolicy, Job, JobIdentity, Kafka, MemoryLimits};
+use millrace_planner::plan::{Connector, Plan};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What is decided outside the manifest.
+pub(crate) struct Surroundings {
+    pub(crate) identity: JobIdentity,
+    pub(crate) kafka: Kafka,
+    pub(crate) state_directory: PathBuf,
+    pub(crate) threads: Option<usize>,
+}
+
+/// The job; `manifest` is None for plain SQL.
+pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surroundings) -> Job {
+    let unsaid = unsaid_spec();
+    let spec = manifest.map_or(&unsaid, |job| &job.spec);
+    let policies = spec.error_policies();
+    let limits = &spec.limits;
+    Job {
+        max_event_time_ahead: (!is_bounded(&plan)).then(|| limits.event_time_ahead.get()),
+        identity: surroundings.identity,
+        plan,
+        kafka: surroundings.kafka,
+        state_directory: surroundings.state_directory,
+        commit_interval: spec.commit_interval.get(),
+        checkpoint_interval: spec.checkpoint.interval.get(),
+        errors: ErrorPolicies {
+            decode: policy(policies.decode),
+            evaluate: policy(policies.evaluate),
+            late: policy(policies.late),
+        },
+        dead_letter_topic: spec.dead_letter_topic.clone(),
+        parallelism: spec.parallelism.and_then(|n| u32::try_from(n).ok()),
+        threads: surroundings.threads,
+        memory: MemoryLimits {
+            fetch: bytes(limits.fetch_memory),
+            epoch: bytes(limits.epoch_memory),
+            rocksdb: bytes(limits.state_memory),
+        },
+    }
+}
+
+/// A spec with nothing in it but defaults.
+fn unsaid_spec() -> StreamJobSpec {
+    let spec = serde_json::json!({"kafka": {"bootstrapServers": "-"}, "sql": "-"});
+    serde_json::from_value(spec).expect("only these two fields have no default")
+}
+
+fn policy(policy: stream_job::ErrorPolicy) -> ErrorPolicy {
+    match policy {
+        stream_job::ErrorPolicy::DeadLetter => ErrorPolicy::DeadLetter,
+        stream_job::ErrorPolicy::Drop => ErrorPolicy::Drop,
+        stream_job::ErrorPolicy::Fail => ErrorPolicy::Fail,
+    }
+}
+
+fn bytes(size: millrace_crds::quantity::ByteSize) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
+}
+
+const BOUNDED_MODE: &str = "scan.bounded.mode";
+
+/// Whether every source ends.
+pub(crate) fn is_bounded(plan: &Plan) -> bool {
+    plan.scans().all(|(_, scan)| {
+        let options = &scan.table.options;
+        match scan.table.connector {
+            Connector::Kafka => options.get(BOUNDED_MODE).is_some_and(|mode| mode != "unbounded"),
+            Connector::Datagen => {
+                let sequence = |(key, value): (&String, &String)| key.ends_with(".kind") && value == "sequence";
+                options.contains_key("number-of-rows") || options.iter().any(sequence)
+            }
+            Connector::Print | Connector::Blackhole => true,
+        }
+    })
+}
+
+/// Makes every source end: Kafka tables that don't say where, at the end that their topics have now.
+pub(crate) fn bound(plan: &mut Plan) -> Result<(), Failure> {
+    for node in &mut plan.nodes {
+        if let millrace_planner::plan::Operator::Scan(scan) = &mut node.operator
+            && scan.table.connector == Connector::Kafka
+        {
+            scan.table.options.entry(BOUNDED_MODE.to_owned()).or_insert_with(|| "latest-offset".to_owned());
+        }
+    }
+    let endless = |(_, scan): (usize, &millrace_planner::plan::Scan)| scan.table.name.clone();
+    if is_bounded(plan) {
+        return Ok(());
+    }
+    let names: Vec<String> = plan.scans().map(endless).collect();
+    Err(Failure::user(format!(
+        "--bounded needs sources that end, and not all of {} do: give a datagen table 'number-of-rows', and a Kafka \
+         table no 'scan.bounded.mode' of 'unbounded'",
+        names.join(", ")
+    )))
+}
+
+/// The manifest's Kafka, its secrets read from `secrets`.
+pub(crate) fn kafka(spec: &KafkaSpec, secrets: Option<&Path>) -> Result<Kafka, Failure> {
+    let mut options = BTreeMap::new();
+    let mut set = |key: &str, value: String| options.insert(key.to_owned(), value);
+    if let Some(tls) = &spec.tls {
+        if let Some(ca) = &tls.ca_secret_ref {
+            set("ssl.ca.pem", secret(secrets, &ca.name, &ca.key)?);
+        }
+        if let Some(certificate) = &tls.certificate_secret_ref {
+            set("ssl.certificate.pem", secret(secrets, &certificate.name, "tls.crt")?);
+            set("ssl.key.pem", secret(secrets, &certificate.name, "tls.key")?);
+        }
+    }
+    if let Some(sasl) = &spec.sasl {
+        set("sasl.mechanism", sasl.mechanism.name().to_owned());
+        set("sasl.username", secret(secrets, &sasl.secret_ref.name, "username")?);
+        set("sasl.password", secret(secrets, &sasl.secret_ref.name, "password")?);
+    }
+    let protocol = match (&spec.tls, &spec.sasl) {
+        (None, None) => None,
+        (Some(_), None) => Some("ssl"),
+        (None, Some(_)) => Some("sasl_plaintext"),
+        (Some(_), Some(_)) => Some("sasl_ssl"),
+    };
+    if let Some(protocol) = protocol {
+        set("security.protocol", protocol.to_owned());
+    }
+    let replication = spec.replication_factor.unwrap_or(BROKER_DEFAULT);
+    Ok(Kafka { bootstrap_servers: spec.bootstrap_servers.clone(), options, replication })
+}
+
+/// A Kafka without security, such as the embedded broker.
+pub(crate) fn plain_kafka(bootstrap_servers: String) -> Kafka {
+    Kafka { bootstrap_servers, options: BTreeMap::new(), replication: BROKER_DEFAULT }
+}
+
+/// Replication factor that stands for the broker's default.
+const BROKER_DEFAULT: i32 = -1;
+
+/// A key of a Secret, from the directory that stands for the cluster's Secrets here.
+fn secret(secrets: Option<&Path>, name: &str, key: &str) -> Result<String, Failure> {
+    let Some(directory) = secrets else {
+        return Err(Failure::user(format!(
+            "the manifest's Kafka needs the Secret {name}: give a directory that has {name}/{key} with --secrets, or \
+             another Kafka with --kafka"
+        )));
+    };
+    let path = directory.join(name).join(key);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Failure::user(format!("could not read {} for the Secret {name}: {error}", path.display())))?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_crds::stream_job::{KafkaSasl, KafkaTls, SaslMechanism, SecretRef};
+
+    #[test]
+    fn secrets_become_options_of_the_client() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("login")).expect("a secret");
+        std::fs::write(directory.path().join("login/username"), "jim\n").expect("a key");
+        std::fs::write(directory.path().join("login/password"), "hawkins").expect("a key");
+        let spec = KafkaSpec {
+            bootstrap_servers: "k:9093".into(),
+            tls: Some(KafkaTls::default()),
+            sasl: Some(KafkaSasl {
+                mechanism: SaslMechanism::ScramSha512,
+                secret_ref: SecretRef { name: "login".into() },
+            }),
+            replication_factor: Some(3),
+        };
+        let kafka = kafka(&spec, Some(directory.path())).expect("all secrets are there");
+        assert_eq!(kafka.options["security.protocol"], "sasl_ssl");
+        assert_eq!(kafka.options["sasl.username"], "jim");
+        assert_eq!(kafka.options["sasl.password"], "hawkins");
+        assert_eq!(kafka.replication, 3);
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_says_where_it_was_looked_for() {
+        let spec = KafkaSpec {
+            bootstrap_servers: "k:9093".into(),
+            tls: None,
+            sasl: Some(KafkaSasl { mechanism: SaslMechanism::Plain, secret_ref: SecretRef { name: "login".into() } }),
+            replication_factor: None,
+        };
+        let Err(Failure::User(message)) = kafka(&spec, None) else { panic!("no --secrets") };
+        assert!(message.contains("login/username"), "{message}");
+    }
+}

@@ -1,0 +1,154 @@
+//! `millrace run`: everything around a worker that a cluster would do. In order: plan, Kafka (or the
+//! embedded broker), identity, topics, worker; then status and progress until the job ends or is stopped.
+
+mod logging;
+mod embedded;
+mod topics;
+mod progress;
+mod supervise;
+
+use crate::args;
+use crate::identity::JobDirectory;
+use crate::input::{self, Input};
+use crate::job::{self, Surroundings};
+use crate::report::Failure;
+use embedded::EmbeddedBroker;
+use millrace_job_runtime::env::SystemClock;
+use millrace_job_runtime::error::{Error, ErrorKind};
+use millrace_job_runtime::job::{Job, JobIdentity, Kafka};
+use millrace_job_runtime::worker::Worker;
+use std::path::PathBuf;
+use topics::Topics;
+
+pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
+    let mut input = read(args)?;
+    input.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    if args.bounded {
+        job::bound(&mut input.plan)?;
+    }
+    let display = progress::Display::new(args.progress, &input.plan);
+    logging::start(args.log_format, &display);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Job(format!("could not start the threads for IO: {error}")))?;
+
+    let (kafka, broker) = kafka(args, &input, &runtime)?;
+    let home = Home::new(args, &input)?;
+    let topics = Topics::new(&kafka, broker.is_some())?;
+    if args.discard_state {
+        home.discard(&topics)?;
+    }
+    let identity = home.identity(&input)?;
+    topics.prepare(&input.plan, dead_letter_topic(&input))?;
+
+    let job = job(args, input, &home, kafka, identity.clone());
+    let clock = SystemClock::shared();
+    let worker = Worker::start(job, clock.clone()).map_err(failure)?;
+    let outcome = runtime.block_on(supervise::supervise(worker, args.listen, display, clock));
+    if home.is_temporary() {
+        topics.delete_own(&identity)?;
+    }
+    drop(topics);
+    if let Some(broker) = broker {
+        runtime.block_on(broker.stop())?;
+    }
+    outcome.map_err(failure)
+}
+
+fn read(args: &args::Run) -> Result<Input, Failure> {
+    match (&args.sql, &args.file) {
+        (Some(sql), _) => input::read_sql(sql),
+        (None, Some(file)) => input::read(file),
+        (None, None) => Err(Failure::user("a manifest or --sql is needed")),
+    }
+}
+
+/// The Kafka that the job uses: given, the manifest's with --kafka absent only if there is no broker to
+/// embed, else the embedded one.
+fn kafka(
+    args: &args::Run,
+    input: &Input,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(Kafka, Option<EmbeddedBroker>), Failure> {
+    let spec = input.manifest.as_ref().map(|manifest| &manifest.spec.kafka);
+    if let Some(address) = &args.kafka {
+        // The manifest's security belongs to the manifest's Kafka, so another address comes without it.
+        let kafka = match spec {
+            Some(spec) if spec.bootstrap_servers == *address => job::kafka(spec, args.secrets.as_deref())?,
+            _ => job::plain_kafka(address.clone()),
+        };
+        return Ok((kafka, None));
+    }
+    let broker = runtime.block_on(EmbeddedBroker::start(args.broker_listen, args.state_dir.join("broker")))?;
+    Ok((job::plain_kafka(broker.address().to_string()), Some(broker)))
+}
+
+fn dead_letter_topic(input: &Input) -> Option<&str> {
+    input.manifest.as_ref()?.spec.dead_letter_topic.as_deref()
+}
+
+fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobIdentity) -> Job {
+    let surroundings =
+        Surroundings { identity, kafka, state_directory: home.state(), threads: args.threads.map(usize::from) };
+    job::job(input.manifest.as_ref(), input.plan, surroundings)
+}
+
+fn failure(error: Error) -> Failure {
+    match error.kind {
+        ErrorKind::UserFault => Failure::User(error.to_string()),
+        ErrorKind::Retry | ErrorKind::RestartWorker | ErrorKind::FailJob => Failure::Job(error.to_string()),
+    }
+}
+
+/// Where the job's identity and state are: kept for the next run, or for this run only.
+enum Home {
+    Kept(JobDirectory),
+    Temporary(tempfile::TempDir),
+}
+
+impl Home {
+    fn new(args: &args::Run, input: &Input) -> Result<Self, Failure> {
+        if args.bounded && input.manifest.is_none() {
+            let directory = tempfile::Builder::new().prefix("millrace-").tempdir();
+            let directory =
+                directory.map_err(|error| Failure::user(format!("could not make a temporary directory: {error}")))?;
+            return Ok(Self::Temporary(directory));
+        }
+        Ok(Self::Kept(JobDirectory::new(&args.state_dir, &input.namespace, &input.name)))
+    }
+
+    fn is_temporary(&self) -> bool {
+        matches!(self, Self::Temporary(_))
+    }
+
+    fn state(&self) -> PathBuf {
+        match self {
+            Self::Kept(directory) => directory.state(),
+            Self::Temporary(directory) => directory.path().join("state"),
+        }
+    }
+
+    fn identity(&self, input: &Input) -> Result<JobIdentity, Failure> {
+        match self {
+            Self::Kept(directory) => directory.identity(&input.namespace, &input.name, &input.plan),
+            Self::Temporary(_) => Ok(JobIdentity {
+                namespace: input.namespace.clone(),
+                name: input.name.clone(),
+                uid: uuid::Uuid::new_v4().to_string(),
+                incarnation: 1,
+                generation: 1,
+            }),
+        }
+    }
+
+    /// Topics first: a folder that remains leads to them again, topics without one would stay for ever.
+    fn discard(&self, topics: &Topics) -> Result<(), Failure> {
+        let Self::Kept(directory) = self else { return Ok(()) };
+        if let Some(identity) = directory.existing()? {
+            topics.delete_own(&identity)?;
+        }
+        directory.discard()
+    }
+}

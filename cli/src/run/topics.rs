@@ -1,0 +1,89 @@
+//! The topics that a job needs: on the embedded broker they are made, on anybody else's Kafka they have to
+//! exist. The job's own (its log, for instance) are the runtime's to make; only deleting them is here.
+
+use crate::report::Failure;
+use millrace_job_runtime::job::{JobIdentity, Kafka};
+use millrace_job_runtime::kafka::ClientOptions;
+use millrace_job_runtime::kafka::admin::AdminClient;
+use millrace_planner::plan::{Connector, Plan, Table};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Partitions of a topic made here: enough to see parallelism, few enough for a laptop.
+pub(super) const PARTITIONS: i32 = 4;
+
+/// A table's own Kafka, in Flink's name for it.
+const BOOTSTRAP_SERVERS: &str = "properties.bootstrap.servers";
+
+pub(super) struct Topics {
+    admin: AdminClient,
+    bootstrap_servers: String,
+    may_create: bool,
+}
+
+impl Topics {
+    pub(super) fn new(kafka: &Kafka, may_create: bool) -> Result<Self, Failure> {
+        let admin = AdminClient::new(&ClientOptions::of_job(kafka)).map_err(super::failure)?;
+        Ok(Self { admin, bootstrap_servers: kafka.bootstrap_servers.clone(), may_create })
+    }
+
+    /// Sees to it that the topics of the plan's tables exist, and that of failed rows.
+    pub(super) fn prepare(&self, plan: &Plan, dead_letter: Option<&str>) -> Result<(), Failure> {
+        let users = self.users(plan, dead_letter);
+        let mut missing = Vec::new();
+        for (topic, user) in &users {
+            if self.admin.describe(topic).map_err(super::failure)?.is_some() {
+                continue;
+            }
+            if self.may_create {
+                self.admin.create(topic, PARTITIONS, 1, &[]).map_err(super::failure)?;
+                tracing::info!(topic, partitions = PARTITIONS, "created topic");
+            } else {
+                missing.push(self.how_to_create(topic, user));
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Failure::User(missing.join("\n"))) }
+    }
+
+    /// Deletes the topics that only this identity uses.
+    pub(super) fn delete_own(&self, identity: &JobIdentity) -> Result<(), Failure> {
+        let prefix = format!("{}.", identity.topic_prefix());
+        let mut topics = self.admin.topics().map_err(super::failure)?;
+        topics.retain(|topic| topic.starts_with(&prefix));
+        self.admin.delete(&topics).map_err(super::failure)
+    }
+
+    /// Each topic of the job's Kafka with what it is for.
+    fn users(&self, plan: &Plan, dead_letter: Option<&str>) -> BTreeMap<String, String> {
+        let mut users = BTreeMap::new();
+        let sources = plan.scans().map(|(_, scan)| &scan.table);
+        let tables = sources.chain(plan.sinks().map(|(_, sink)| &sink.table));
+        for table in tables.filter(|table| self.is_on_the_jobs_kafka(table)) {
+            for topic in topics_of(table) {
+                users.entry(topic).or_insert_with(|| format!("table `{}`", table.name));
+            }
+        }
+        if let Some(topic) = dead_letter {
+            users.entry(topic.to_owned()).or_insert_with(|| "deadLetterTopic".to_owned());
+        }
+        users
+    }
+
+    fn is_on_the_jobs_kafka(&self, table: &Table) -> bool {
+        table.connector == Connector::Kafka
+            && table.options.get(BOOTSTRAP_SERVERS).is_none_or(|servers| *servers == self.bootstrap_servers)
+    }
+
+    fn how_to_create(&self, topic: &str, user: &str) -> String {
+        let servers = &self.bootstrap_servers;
+        format!(
+            "the topic {topic} of {user} does not exist on Kafka at {servers}; create it, for instance with\n  \
+             kafka-topics.sh --bootstrap-server {servers} --create --topic {topic} --partitions {PARTITIONS}"
+        )
+    }
+}
+
+/// Topics named by a Kafka table; none where it names a pattern.
+fn topics_of(table: &Table) -> BTreeSet<String> {
+    let names = table.options.get("topic").map(String::as_str).unwrap_or_default();
+    names.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
