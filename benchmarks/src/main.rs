@@ -29,6 +29,7 @@ mod report;
 mod latency;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -128,8 +129,18 @@ struct Latency {
     without_millrace: bool,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("millrace-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Fill(topic) => topic.into_event_topic().ensure_filled(),
         Command::Run(run) => compare(run),
         Command::Latency(latency) => measure_latency(latency),

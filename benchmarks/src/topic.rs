@@ -71,7 +71,7 @@ impl EventTopic {
         }
         let mut writer = JsonWriter::new(Config::default());
         for (partition, expected) in self.offsets(self.events).into_iter().enumerate() {
-            let (low, high) = consumer.fetch_watermarks(&self.name(), partition as i32, TIMEOUT)?;
+            let (low, high) = watermarks(&consumer, &self.name(), partition as i32)?;
             if (low, high) != (0, expected as i64) {
                 let why = format!("partition {partition} has offsets {low} to {high}, not 0 to {expected}");
                 return Ok(Some(Fault::Differs(why)));
@@ -192,6 +192,22 @@ pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Option<
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).context("asking the broker for its topics")?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     Ok(found.filter(|found| found.error().is_none()).map(|found| found.partitions().len() as u64))
+}
+
+/// The first offset of a partition and the one after its last. A broker that has just started may
+/// not lead its partitions yet.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64)> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, TIMEOUT) {
+            Ok(watermarks) => return Ok(watermarks),
+            Err(error) if Instant::now() < deadline => {
+                eprintln!("waiting for partition {partition} of {topic}: {error}");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Err(error) => return Err(error).with_context(|| format!("asking for partition {partition} of {topic}")),
+        }
+    }
 }
 
 fn read_one(consumer: &BaseConsumer, topic: &str, partition: i32, offset: u64) -> Result<Vec<u8>> {
