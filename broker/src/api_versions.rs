@@ -45,10 +45,7 @@ pub(crate) fn supports(api: ApiKey, version: i16) -> bool {
 
 pub(crate) fn response() -> ApiVersionsResponse {
     let keys = SUPPORTED.iter().map(|(key, min, max)| {
-        ApiVersion::default()
-            .with_api_key(*key as i16)
-            .with_min_version(*min)
-            .with_max_version(*max)
+        ApiVersion::default().with_api_key(*key as i16).with_min_version(*min).with_max_version(*max)
     });
     ApiVersionsResponse::default().with_api_keys(keys.collect())
 }

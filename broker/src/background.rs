@@ -18,12 +18,7 @@ const TIMEOUT_RESOLUTION: Duration = Duration::from_millis(20);
 const PRODUCER_EXPIRATION_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Runs a task again and again until it is stopped.
-async fn every(
-    period: Duration,
-    node: Arc<Node>,
-    mut stopped: Stopped,
-    task: fn(&Node),
-) {
+async fn every(period: Duration, node: Arc<Node>, mut stopped: Stopped, task: fn(&Node)) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -86,16 +81,16 @@ fn retain_partition(topic: &Topic, index: i32, partition: &Partition, now: i64, 
     if !configs.deletes {
         return;
     }
-    let retention = Retention {
-        bytes: configs.retention_bytes,
-        before: configs.retention_ms.map(|ms| now.saturating_sub(ms)),
-    };
+    let retention =
+        Retention { bytes: configs.retention_bytes, before: configs.retention_ms.map(|ms| now.saturating_sub(ms)) };
     let cut = partition.expired_before(retention);
     if cut <= partition.offsets().start {
         return;
     }
     match node.topics.delete_records(topic, index, cut) {
-        Ok(()) => tracing::info!(topic = topic.name, partition = index, before = cut, "deleted records that retention let go"),
+        Ok(()) => {
+            tracing::info!(topic = topic.name, partition = index, before = cut, "deleted records that retention let go")
+        }
         Err(error) => {
             tracing::error!(topic = topic.name, partition = index, %error, "cannot delete old records");
         }

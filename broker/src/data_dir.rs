@@ -20,13 +20,9 @@ const FORMAT_VERSION: u32 = 1;
 pub enum DataDirError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error(
-        "{0} is in use by another broker process; stop that one, or give this one another directory"
-    )]
+    #[error("{0} is in use by another broker process; stop that one, or give this one another directory")]
     Taken(PathBuf),
-    #[error(
-        "{0} is not empty and was not made by this broker (it has no file `format`); give an empty directory"
-    )]
+    #[error("{0} is not empty and was not made by this broker (it has no file `format`); give an empty directory")]
     Foreign(PathBuf),
     #[error(
         "{path} has data format {found}, this version reads up to {FORMAT_VERSION}; use the newer version that wrote it"
@@ -51,12 +47,7 @@ impl DataDir {
         if !empty && !format.exists() && !only_a_lock(root).map_err(io)? {
             return Err(DataDirError::Foreign(root.to_path_buf()));
         }
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(root.join("lock"))
-            .map_err(io)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock")).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DataDirError::Taken(root.to_path_buf())),

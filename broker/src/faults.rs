@@ -58,11 +58,7 @@ pub struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        Faults {
-            plan: Arc::default(),
-            progress: watch::Sender::new(0),
-            closes: watch::Sender::new(0),
-        }
+        Faults { plan: Arc::default(), progress: watch::Sender::new(0), closes: watch::Sender::new(0) }
     }
 }
 
@@ -90,9 +86,10 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.release.send_replace(true);
         let mine = self.release.subscribe();
-        self.faults.lock().faults.retain(|(_, action, _)| {
-            !matches!(action, Action::Hold(released) if released.same_channel(&mine))
-        });
+        self.faults
+            .lock()
+            .faults
+            .retain(|(_, action, _)| !matches!(action, Action::Hold(released) if released.same_channel(&mine)));
     }
 }
 

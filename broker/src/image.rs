@@ -13,19 +13,51 @@ pub(crate) type TopicPartition = (String, i32);
 /// One change; the journal is a list of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Record {
-    Cluster { id: Uuid },
-    TopicCreated { name: String, id: Uuid, partitions: i32, configs: BTreeMap<String, String> },
-    TopicDeleted { name: String },
-    PartitionsAdded { name: String, partitions: i32 },
-    ConfigsAltered { name: String, configs: BTreeMap<String, String> },
+    Cluster {
+        id: Uuid,
+    },
+    TopicCreated {
+        name: String,
+        id: Uuid,
+        partitions: i32,
+        configs: BTreeMap<String, String>,
+    },
+    TopicDeleted {
+        name: String,
+    },
+    PartitionsAdded {
+        name: String,
+        partitions: i32,
+    },
+    ConfigsAltered {
+        name: String,
+        configs: BTreeMap<String, String>,
+    },
     /// Records before `offset` were deleted.
-    LogStart { topic: Uuid, partition: i32, offset: i64 },
+    LogStart {
+        topic: Uuid,
+        partition: i32,
+        offset: i64,
+    },
     /// Producer ids below this one may have been given out.
-    ProducerIdsReserved { next: i64 },
-    Transaction { id: String, transaction: TransactionImage },
-    OffsetsCommitted { group: String, offsets: Vec<OffsetEntry> },
-    OffsetsDeleted { group: String, partitions: Vec<TopicPartition> },
-    GroupDeleted { group: String },
+    ProducerIdsReserved {
+        next: i64,
+    },
+    Transaction {
+        id: String,
+        transaction: TransactionImage,
+    },
+    OffsetsCommitted {
+        group: String,
+        offsets: Vec<OffsetEntry>,
+    },
+    OffsetsDeleted {
+        group: String,
+        partitions: Vec<TopicPartition>,
+    },
+    GroupDeleted {
+        group: String,
+    },
 }
 
 /// Where a transactional id stands, as far as a restart has to know.
@@ -183,13 +215,13 @@ impl Image {
             records.push(Record::Transaction { id: id.clone(), transaction: transaction.clone() });
         }
         for (group, offsets) in &self.offsets {
-            let entry = |((topic, partition), committed): (&TopicPartition, &CommittedOffset)| {
-                OffsetEntry { topic: topic.clone(), partition: *partition, committed: committed.clone() }
+            let entry = |((topic, partition), committed): (&TopicPartition, &CommittedOffset)| OffsetEntry {
+                topic: topic.clone(),
+                partition: *partition,
+                committed: committed.clone(),
             };
-            records.push(Record::OffsetsCommitted {
-                group: group.clone(),
-                offsets: offsets.iter().map(entry).collect(),
-            });
+            records
+                .push(Record::OffsetsCommitted { group: group.clone(), offsets: offsets.iter().map(entry).collect() });
         }
         records
     }

@@ -59,8 +59,7 @@ impl Journal {
             Err(error) => return Err(io(error)),
         }
         let (file, size) = write_snapshot(path, &image).map_err(io)?;
-        let inner =
-            Inner { file: Arc::new(file), size, snapshot_size: size, appended: 0, image };
+        let inner = Inner { file: Arc::new(file), size, snapshot_size: size, appended: 0, image };
         Ok(Journal { path: path.to_path_buf(), inner: Mutex::new(inner), synced: Mutex::new(0) })
     }
 
@@ -162,12 +161,10 @@ fn read_into(path: &Path, bytes: &[u8], image: &mut Image) -> Result<(), Journal
     while at < bytes.len() {
         match next_frame(&bytes[at..]) {
             Frame::Whole(payload) => {
-                let record = serde_json::from_slice(payload).map_err(|error| {
-                    JournalError::Damaged {
-                        path: path.to_path_buf(),
-                        at: at as u64,
-                        reason: error.to_string(),
-                    }
+                let record = serde_json::from_slice(payload).map_err(|error| JournalError::Damaged {
+                    path: path.to_path_buf(),
+                    at: at as u64,
+                    reason: error.to_string(),
                 })?;
                 image.apply(record);
                 at += FRAME_HEADER_LEN + payload.len();

@@ -152,12 +152,7 @@ impl Broker {
         let node = Arc::new(node);
         let faults = Faults::default();
         let (stop, stopped) = Stop::new();
-        let server = tokio::spawn(server::serve(
-            listener,
-            Arc::clone(&node),
-            faults.clone(),
-            stopped.clone(),
-        ));
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&node), faults.clone(), stopped.clone()));
         let background = tokio::spawn(background::run(
             Arc::clone(&node),
             stopped,
@@ -207,11 +202,7 @@ fn open(config: BrokerConfig, address: SocketAddr) -> Result<Node, BrokerError> 
         }
     };
     let topics = Arc::new(Topics::open(dir, Arc::clone(&journal), topic_defaults(&config))?);
-    let transactions = Transactions::open(
-        Arc::clone(&journal),
-        Arc::clone(&topics),
-        config.transaction_max_timeout,
-    )?;
+    let transactions = Transactions::open(Arc::clone(&journal), Arc::clone(&topics), config.transaction_max_timeout)?;
     let host = config.advertised_host.unwrap_or_else(|| reachable(address.ip()).to_string());
     Ok(Node {
         settings: Settings {
@@ -234,9 +225,7 @@ fn topic_defaults(config: &BrokerConfig) -> TopicDefaults {
     let mut defaults = TopicDefaults::default();
     defaults.set("segment.bytes", config.segment_bytes);
     defaults.set("max.message.bytes", config.max_message_bytes);
-    let retention = config.retention.map_or(-1, |keep| {
-        i64::try_from(keep.as_millis()).unwrap_or(i64::MAX)
-    });
+    let retention = config.retention.map_or(-1, |keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
     defaults.set("retention.ms", retention);
     defaults
 }

@@ -49,12 +49,7 @@ struct Incoming {
 }
 
 /// Accepts connections until it is stopped; then ends them all.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    node: Arc<Node>,
-    faults: Faults,
-    mut stopped: Stopped,
-) {
+pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, faults: Faults, mut stopped: Stopped) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -88,11 +83,7 @@ fn report(peer: &str, error: &ConnectionError) {
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    node: Arc<Node>,
-    faults: Faults,
-) -> Result<(), ConnectionError> {
+async fn serve_connection(stream: TcpStream, node: Arc<Node>, faults: Faults) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
     let host = stream.peer_addr()?.ip().to_string();
     let mut closes = faults.closes();
@@ -158,11 +149,7 @@ fn peek(frame: Bytes) -> Result<Incoming, ConnectionError> {
 }
 
 /// Performs a request; answers the response's frame, if it gets one.
-async fn perform(
-    incoming: Incoming,
-    node: &Arc<Node>,
-    host: &str,
-) -> Result<Option<BytesMut>, ConnectionError> {
+async fn perform(incoming: Incoming, node: &Arc<Node>, host: &str) -> Result<Option<BytesMut>, ConnectionError> {
     let Incoming { api, version, correlation_id, mut frame } = incoming;
     if !api_versions::supports(api, version) {
         if api != ApiKey::ApiVersions {
@@ -173,24 +160,16 @@ async fn perform(
         let response = ResponseKind::ApiVersions(api_versions::response().with_error_code(error));
         return encode(api, 0, correlation_id, &response).map(Some);
     }
-    let protocol = |error: &dyn std::fmt::Display| ConnectionError::Protocol {
-        api,
-        version,
-        reason: format!("{error:#}"),
-    };
-    let header = RequestHeader::decode(&mut frame, api.request_header_version(version))
-        .map_err(|error| protocol(&error))?;
-    let request =
-        RequestKind::decode(api, &mut frame, version).map_err(|error| protocol(&error))?;
+    let protocol =
+        |error: &dyn std::fmt::Display| ConnectionError::Protocol { api, version, reason: format!("{error:#}") };
+    let header =
+        RequestHeader::decode(&mut frame, api.request_header_version(version)).map_err(|error| protocol(&error))?;
+    let request = RequestKind::decode(api, &mut frame, version).map_err(|error| protocol(&error))?;
     // With acks=0 the client does not expect an answer.
     let silent = matches!(&request, RequestKind::Produce(produce) if produce.acks == 0);
-    let client = handlers::Client {
-        id: header.client_id.as_deref().unwrap_or_default().to_owned(),
-        host: host.to_owned(),
-    };
-    let response = handlers::handle(request, version, client, node)
-        .await
-        .map_err(|error| protocol(&error))?;
+    let client =
+        handlers::Client { id: header.client_id.as_deref().unwrap_or_default().to_owned(), host: host.to_owned() };
+    let response = handlers::handle(request, version, client, node).await.map_err(|error| protocol(&error))?;
     if silent { Ok(None) } else { encode(api, version, correlation_id, &response).map(Some) }
 }
 

@@ -97,11 +97,9 @@ impl TopicConfigKey {
                 "Invalid value {value} for configuration {}: expected a number of at least {}",
                 self.name, self.minimum
             ),
-            choices => format!(
-                "Invalid value {value} for configuration {}: expected {}",
-                self.name,
-                choices.join(" or ")
-            ),
+            choices => {
+                format!("Invalid value {value} for configuration {}: expected {}", self.name, choices.join(" or "))
+            }
         })
     }
 }

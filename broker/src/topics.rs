@@ -170,8 +170,7 @@ impl Topics {
             ));
         }
         check_partitions(partitions)?;
-        topic_configs::check(configs)
-            .map_err(|message| TopicError::refused(ResponseError::InvalidConfig, message))
+        topic_configs::check(configs).map_err(|message| TopicError::refused(ResponseError::InvalidConfig, message))
     }
 
     /// Makes a topic; it is durable when this returns.
@@ -183,16 +182,10 @@ impl Topics {
     ) -> Result<Arc<Topic>, TopicError> {
         self.check_new(name, partitions, &configs)?;
         let image = TopicImage { id: Uuid::new_v4(), partitions, configs };
-        let record = Record::TopicCreated {
-            name: name.to_owned(),
-            id: image.id,
-            partitions,
-            configs: image.configs.clone(),
-        };
+        let record =
+            Record::TopicCreated { name: name.to_owned(), id: image.id, partitions, configs: image.configs.clone() };
         // Two clients may create it at once: the journal decides who did.
-        let created = self
-            .journal
-            .append_if(|known| (!known.topics.contains_key(name)).then_some(record))?;
+        let created = self.journal.append_if(|known| (!known.topics.contains_key(name)).then_some(record))?;
         if !created {
             return Err(TopicError::refused(
                 ResponseError::TopicAlreadyExists,
@@ -216,12 +209,7 @@ impl Topics {
     }
 
     /// Raises a topic's partition count to `count`.
-    pub(crate) fn add_partitions(
-        &self,
-        topic: &Topic,
-        count: i32,
-        validate_only: bool,
-    ) -> Result<(), TopicError> {
+    pub(crate) fn add_partitions(&self, topic: &Topic, count: i32, validate_only: bool) -> Result<(), TopicError> {
         check_partitions(count)?;
         let mut partitions = write(&topic.partitions);
         let current = partitions.len() as i32;
@@ -246,13 +234,8 @@ impl Topics {
     }
 
     /// Replaces what is set of a topic's configurations.
-    pub(crate) fn set_configs(
-        &self,
-        topic: &Topic,
-        configs: BTreeMap<String, String>,
-    ) -> Result<(), TopicError> {
-        topic_configs::check(&configs)
-            .map_err(|message| TopicError::refused(ResponseError::InvalidConfig, message))?;
+    pub(crate) fn set_configs(&self, topic: &Topic, configs: BTreeMap<String, String>) -> Result<(), TopicError> {
+        topic_configs::check(&configs).map_err(|message| TopicError::refused(ResponseError::InvalidConfig, message))?;
         let record = Record::ConfigsAltered { name: topic.name.clone(), configs: configs.clone() };
         self.journal.append(record)?;
         self.journal.sync()?;
@@ -291,16 +274,11 @@ fn check_name(name: &str) -> Result<(), TopicError> {
     } else if name.len() > MAX_NAME_LEN {
         format!("the length is longer than the max allowed length {MAX_NAME_LEN}")
     } else if !name.chars().all(legal) {
-        format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
-        )
+        format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
     } else {
         return Ok(());
     };
-    Err(TopicError::refused(
-        ResponseError::InvalidTopicException,
-        format!("Topic name is invalid: {message}"),
-    ))
+    Err(TopicError::refused(ResponseError::InvalidTopicException, format!("Topic name is invalid: {message}")))
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {

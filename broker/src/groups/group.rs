@@ -145,10 +145,7 @@ impl Group {
             })
         };
         self.protocol_type == request.protocol_type
-            && request
-                .protocols
-                .iter()
-                .any(|protocol| others().all(|(_, member)| member.supports(&protocol.name)))
+            && request.protocols.iter().any(|protocol| others().all(|(_, member)| member.supports(&protocol.name)))
     }
 
     fn holder_of(&self, instance_id: &str) -> Option<String> {
@@ -248,8 +245,7 @@ impl Group {
         if matches!(self.state, State::PreparingRebalance { .. }) {
             return;
         }
-        let delay =
-            if self.state == State::Empty { self.initial_rebalance_delay } else { Duration::ZERO };
+        let delay = if self.state == State::Empty { self.initial_rebalance_delay } else { Duration::ZERO };
         let longest = self.members.values().map(|member| member.rebalance_timeout).max();
         self.state = State::PreparingRebalance {
             not_before: now + delay,
@@ -342,15 +338,12 @@ impl Group {
             return Answer::Now(sync_error(error));
         }
         let other = |said: &Option<StrBytes>, ours: &StrBytes| said.as_ref().is_some_and(|s| s != ours);
-        if other(&request.protocol_type, &self.protocol_type) || other(&request.protocol_name, &self.protocol)
-        {
+        if other(&request.protocol_type, &self.protocol_type) || other(&request.protocol_name, &self.protocol) {
             return Answer::Now(sync_error(ResponseError::InconsistentGroupProtocol));
         }
         match self.state {
             State::Empty => Answer::Now(sync_error(ResponseError::UnknownMemberId)),
-            State::PreparingRebalance { .. } => {
-                Answer::Now(sync_error(ResponseError::RebalanceInProgress))
-            }
+            State::PreparingRebalance { .. } => Answer::Now(sync_error(ResponseError::RebalanceInProgress)),
             State::Stable => Answer::Now(self.assigned(&id)),
             State::CompletingRebalance => {
                 let (sender, receiver) = oneshot::channel();

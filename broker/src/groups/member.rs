@@ -52,8 +52,7 @@ impl Member {
         self.protocols = protocols_of(request);
         self.session_timeout = millis(request.session_timeout_ms);
         // Version 0 has no rebalance timeout of its own.
-        let rebalance_ms =
-            if version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms };
+        let rebalance_ms = if version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms };
         self.rebalance_timeout = millis(rebalance_ms);
         self.last_seen = now;
     }
@@ -70,9 +69,7 @@ impl Member {
 
     /// A member that waits for an answer of ours cannot heartbeat, and is not silent.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.joining.is_none()
-            && self.syncing.is_none()
-            && now.duration_since(self.last_seen) > self.session_timeout
+        self.joining.is_none() && self.syncing.is_none() && now.duration_since(self.last_seen) > self.session_timeout
     }
 }
 

@@ -56,9 +56,7 @@ impl Groups {
             return Answer::Now(member::join_error(ResponseError::UnknownMemberId, &request.member_id));
         }
         let delay = self.initial_rebalance_delay;
-        let group = groups
-            .entry(request.group_id.to_string())
-            .or_insert_with(|| Group::new(delay));
+        let group = groups.entry(request.group_id.to_string()).or_insert_with(|| Group::new(delay));
         group.join(request, version, client_id, client_host, Instant::now())
     }
 
@@ -76,12 +74,7 @@ impl Groups {
         }
     }
 
-    pub(crate) fn leave(
-        &self,
-        group: &str,
-        member_id: &str,
-        instance_id: Option<&str>,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn leave(&self, group: &str, member_id: &str, instance_id: Option<&str>) -> Result<(), ResponseError> {
         match self.lock().get_mut(group) {
             Some(group) => group.leave(member_id, instance_id, Instant::now()),
             None => Err(ResponseError::UnknownMemberId),
@@ -100,11 +93,7 @@ impl Groups {
 
     /// As [`Groups::may_commit`], for offsets inside a transaction: a producer that gives no member
     /// is not checked (KIP-447).
-    pub(crate) fn may_commit_in_transaction(
-        &self,
-        group: &str,
-        member: MemberRef<'_>,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn may_commit_in_transaction(&self, group: &str, member: MemberRef<'_>) -> Result<(), ResponseError> {
         if member.generation < 0 && member.member_id.is_empty() && member.instance_id.is_none() {
             return Ok(());
         }

@@ -4,16 +4,11 @@ use std::collections::BTreeMap;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsResult,
-};
-use kafka_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig,
-};
+use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{
-    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -44,9 +39,7 @@ pub(super) fn describe(request: DescribeConfigsRequest, node: &Node) -> Describe
             .with_resource_name(resource.resource_name.clone());
         match describe_one(&resource, node) {
             Ok(configs) => result.with_configs(configs),
-            Err((error, message)) => {
-                result.with_error_code(error.code()).with_error_message(Some(message.into()))
-            }
+            Err((error, message)) => result.with_error_code(error.code()).with_error_message(Some(message.into())),
         }
     });
     DescribeConfigsResponse::default().with_results(results.collect())
@@ -71,8 +64,7 @@ fn topic(name: &str, node: &Node) -> Result<Vec<DescribeConfigsResourceResult>, 
     let topic = node.topics.get(name).ok_or_else(|| unknown_topic(name))?;
     let configs = topic.configs();
     let entry = |key: &TopicConfigKey| {
-        let source =
-            if configs.set.contains_key(key.name) { SOURCE_TOPIC } else { SOURCE_DEFAULT };
+        let source = if configs.set.contains_key(key.name) { SOURCE_TOPIC } else { SOURCE_DEFAULT };
         DescribeConfigsResourceResult::default()
             .with_name(StrBytes::from_static_str(key.name))
             .with_value(Some(value(key, &configs, node).into()))
@@ -96,11 +88,7 @@ fn broker(name: &str, node: &Node) -> Result<Vec<DescribeConfigsResourceResult>,
         ("default.replication.factor", "1".to_owned(), ConfigType::Int),
         ("fetch.max.bytes", settings.max_fetch_bytes.to_string(), ConfigType::Int),
         ("num.partitions", settings.default_partitions.to_string(), ConfigType::Int),
-        (
-            "transaction.max.timeout.ms",
-            settings.transaction_max_timeout.as_millis().to_string(),
-            ConfigType::Int,
-        ),
+        ("transaction.max.timeout.ms", settings.transaction_max_timeout.as_millis().to_string(), ConfigType::Int),
     ];
     let entry = |(name, value, kind): (&'static str, String, ConfigType)| {
         DescribeConfigsResourceResult::default()
@@ -113,29 +101,20 @@ fn broker(name: &str, node: &Node) -> Result<Vec<DescribeConfigsResourceResult>,
     Ok(entries.into_iter().map(entry).collect())
 }
 
-pub(super) fn alter(
-    request: IncrementalAlterConfigsRequest,
-    node: &Node,
-) -> IncrementalAlterConfigsResponse {
+pub(super) fn alter(request: IncrementalAlterConfigsRequest, node: &Node) -> IncrementalAlterConfigsResponse {
     let responses = request.resources.iter().map(|resource| {
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         match alter_one(resource, request.validate_only, node) {
             Ok(()) => response,
-            Err((error, message)) => {
-                response.with_error_code(error.code()).with_error_message(Some(message.into()))
-            }
+            Err((error, message)) => response.with_error_code(error.code()).with_error_message(Some(message.into())),
         }
     });
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-fn alter_one(
-    resource: &AlterConfigsResource,
-    validate_only: bool,
-    node: &Node,
-) -> Result<(), Refusal> {
+fn alter_one(resource: &AlterConfigsResource, validate_only: bool, node: &Node) -> Result<(), Refusal> {
     if resource.resource_type != RESOURCE_TOPIC {
         return Err(unsupported(resource.resource_type));
     }
@@ -165,16 +144,13 @@ fn apply(
 ) -> Result<(), Refusal> {
     let invalid = |message: String| (ResponseError::InvalidConfig, message);
     let name = change.name.to_string();
-    let key = topic_configs::key(&name)
-        .ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
+    let key = topic_configs::key(&name).ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
     if change.config_operation == 1 {
         set.remove(&name);
         return Ok(());
     }
-    let given = change
-        .value
-        .as_ref()
-        .ok_or_else(|| (ResponseError::InvalidRequest, format!("Null value for {name}")))?;
+    let given =
+        change.value.as_ref().ok_or_else(|| (ResponseError::InvalidRequest, format!("Null value for {name}")))?;
     let is_list = key.kind == ConfigType::List;
     let before = set.get(&name).cloned().unwrap_or_else(|| value(key, current, node));
     let mut items: Vec<&str> = before.split(',').map(str::trim).filter(|i| !i.is_empty()).collect();
@@ -200,8 +176,5 @@ fn unknown_topic(name: &str) -> Refusal {
 }
 
 fn unsupported(resource_type: i8) -> Refusal {
-    (
-        ResponseError::InvalidRequest,
-        format!("Resource type {resource_type} is not supported by the embedded broker"),
-    )
+    (ResponseError::InvalidRequest, format!("Resource type {resource_type} is not supported by the embedded broker"))
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchPartition;
-use kafka_protocol::messages::fetch_response::{
-    AbortedTransaction, FetchableTopicResponse, PartitionData,
-};
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId};
 use tokio::sync::Notify;
 use tokio::task::JoinError;
@@ -28,8 +26,7 @@ pub(super) async fn handle(request: FetchRequest, node: &Arc<Node>) -> Result<Fe
         let found = {
             let (node, request, waiter) = (Arc::clone(node), Arc::clone(&request), Arc::clone(&waiter));
             // It watches before it looks, so nothing that is appended meanwhile is missed.
-            tokio::task::spawn_blocking(move || collect(&request, &node, (!last_try).then_some(&waiter)))
-                .await?
+            tokio::task::spawn_blocking(move || collect(&request, &node, (!last_try).then_some(&waiter))).await?
         };
         if last_try || found.has_error || found.bytes >= min_bytes {
             return Ok(found.response);
@@ -81,13 +78,7 @@ fn collect(request: &FetchRequest, node: &Node, waiter: Option<&Arc<Notify>>) ->
     Found { response: FetchResponse::default().with_responses(topics), bytes, has_error }
 }
 
-fn read(
-    log: &Partition,
-    wanted: &FetchPartition,
-    isolation: Isolation,
-    budget: usize,
-    topic: &str,
-) -> PartitionData {
+fn read(log: &Partition, wanted: &FetchPartition, isolation: Isolation, budget: usize, topic: &str) -> PartitionData {
     let max_bytes = usize::try_from(wanted.partition_max_bytes).unwrap_or(0);
     // Even a batch that is larger than both limits is sent, if it is the first of the response.
     match log.read(wanted.fetch_offset, max_bytes.max(1).min(budget), isolation) {
@@ -98,9 +89,7 @@ fn read(
                     .with_first_offset(aborted.first_offset)
             });
             with_offsets(wanted.partition, records.offsets)
-                .with_aborted_transactions(
-                    (isolation == Isolation::ReadCommitted).then(|| aborted.collect()),
-                )
+                .with_aborted_transactions((isolation == Isolation::ReadCommitted).then(|| aborted.collect()))
                 .with_records(Some(records.bytes))
         }
         Err(ReadError::OutOfRange(offsets)) => with_offsets(wanted.partition, offsets)

@@ -11,8 +11,8 @@ use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -48,9 +48,7 @@ pub(super) async fn join(
     let mut response = match node.groups.join(request, version, &client.id, &client.host) {
         Answer::Now(response) => response,
         // The sender is gone where the member was removed or replaced meanwhile.
-        Answer::Later(response) => {
-            response.await.unwrap_or_else(|_| refused(ResponseError::UnknownMemberId))
-        }
+        Answer::Later(response) => response.await.unwrap_or_else(|_| refused(ResponseError::UnknownMemberId)),
     };
     if version < PROTOCOL_MAY_BE_NULL {
         response.protocol_type = None;
@@ -73,8 +71,7 @@ pub(super) fn heartbeat(request: HeartbeatRequest, node: &Node) -> HeartbeatResp
         instance_id: request.group_instance_id.as_deref(),
         generation: request.generation_id,
     };
-    HeartbeatResponse::default()
-        .with_error_code(code(node.groups.heartbeat(&request.group_id, member)))
+    HeartbeatResponse::default().with_error_code(code(node.groups.heartbeat(&request.group_id, member)))
 }
 
 pub(super) fn leave(request: LeaveGroupRequest, version: i16, node: &Node) -> LeaveGroupResponse {
@@ -137,14 +134,8 @@ pub(super) fn list(request: ListGroupsRequest, version: i16, node: &Node) -> Lis
     };
     let listed = all.into_iter().filter(|(_, (state, _))| wanted(*state));
     let groups = listed.map(|(id, (state, protocol_type))| {
-        let group = ListedGroup::default()
-            .with_group_id(GroupId(id.into()))
-            .with_protocol_type(protocol_type.into());
-        if version >= LISTS_STATES {
-            group.with_group_state(StrBytes::from_static_str(state.name()))
-        } else {
-            group
-        }
+        let group = ListedGroup::default().with_group_id(GroupId(id.into())).with_protocol_type(protocol_type.into());
+        if version >= LISTS_STATES { group.with_group_state(StrBytes::from_static_str(state.name())) } else { group }
     });
     ListGroupsResponse::default().with_groups(groups.collect())
 }

@@ -4,9 +4,7 @@ use std::io;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
-use kafka_protocol::messages::list_offsets_response::{
-    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
-};
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use crate::log::{Isolation, Partition};
@@ -20,23 +18,18 @@ const MAX_TIMESTAMP: i64 = -3;
 pub(super) fn handle(request: ListOffsetsRequest, node: &Node) -> ListOffsetsResponse {
     let isolation = Isolation::of(request.isolation_level);
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|wanted| {
-            match node.topics.partition(&topic.name, wanted.partition_index) {
+        let partitions =
+            topic.partitions.iter().map(|wanted| match node.topics.partition(&topic.name, wanted.partition_index) {
                 Some(log) => answer(wanted, &log, isolation),
                 None => failed(wanted, ResponseError::UnknownTopicOrPartition),
-            }
-        });
+            });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
     });
     ListOffsetsResponse::default().with_topics(topics.collect())
 }
 
-fn answer(
-    wanted: &ListOffsetsPartition,
-    log: &Partition,
-    isolation: Isolation,
-) -> ListOffsetsPartitionResponse {
+fn answer(wanted: &ListOffsetsPartition, log: &Partition, isolation: Isolation) -> ListOffsetsPartitionResponse {
     match find(wanted.timestamp, log, isolation) {
         Ok((offset, timestamp)) => {
             ListOffsetsPartitionResponse::default()

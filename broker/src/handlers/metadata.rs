@@ -10,8 +10,8 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest,
-    MetadataResponse, TopicName,
+    DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest, MetadataResponse,
+    TopicName,
 };
 
 use crate::node::{NODE_ID, Node};
@@ -23,8 +23,8 @@ const CLIENT_DECIDES_AUTO_CREATE: i16 = 4;
 const SEVERAL_KEYS: i16 = 4;
 
 pub(super) fn metadata(request: MetadataRequest, version: i16, node: &Node) -> MetadataResponse {
-    let auto_create = node.settings.auto_create_topics
-        && (version < CLIENT_DECIDES_AUTO_CREATE || request.allow_auto_topic_creation);
+    let auto_create =
+        node.settings.auto_create_topics && (version < CLIENT_DECIDES_AUTO_CREATE || request.allow_auto_topic_creation);
     let wanted = request.topics.filter(|topics| version >= NULL_MEANS_ALL || !topics.is_empty());
     let topics = match wanted {
         None => node.topics.all().iter().map(|topic| describe(topic)).collect(),
@@ -41,10 +41,8 @@ pub(super) fn metadata(request: MetadataRequest, version: i16, node: &Node) -> M
             })
             .collect(),
     };
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(NODE_ID)
-        .with_host(node.host.clone())
-        .with_port(node.port());
+    let broker =
+        MetadataResponseBroker::default().with_node_id(NODE_ID).with_host(node.host.clone()).with_port(node.port());
     MetadataResponse::default()
         .with_brokers(vec![broker])
         .with_cluster_id(Some(node.cluster_id()))
@@ -58,17 +56,11 @@ fn by_name(name: TopicName, auto_create: bool, node: &Node) -> MetadataResponseT
         Ok(None) => MetadataResponseTopic::default()
             .with_name(Some(name))
             .with_error_code(ResponseError::UnknownTopicOrPartition.code()),
-        Err(error) => {
-            MetadataResponseTopic::default().with_name(Some(name)).with_error_code(error.code())
-        }
+        Err(error) => MetadataResponseTopic::default().with_name(Some(name)).with_error_code(error.code()),
     }
 }
 
-fn find_or_create(
-    name: &str,
-    auto_create: bool,
-    node: &Node,
-) -> Result<Option<Arc<Topic>>, TopicError> {
+fn find_or_create(name: &str, auto_create: bool, node: &Node) -> Result<Option<Arc<Topic>>, TopicError> {
     let known = node.topics.get(name);
     if known.is_some() || !auto_create {
         return Ok(known);
@@ -76,9 +68,7 @@ fn find_or_create(
     match node.topics.create(name, node.settings.default_partitions, BTreeMap::new()) {
         Ok(topic) => Ok(Some(topic)),
         // Another client was faster, and its topic is as good.
-        Err(TopicError::Refused { error: ResponseError::TopicAlreadyExists, .. }) => {
-            Ok(node.topics.get(name))
-        }
+        Err(TopicError::Refused { error: ResponseError::TopicAlreadyExists, .. }) => Ok(node.topics.get(name)),
         Err(error) => Err(error),
     }
 }
@@ -99,21 +89,15 @@ fn describe(topic: &Topic) -> MetadataResponseTopic {
 }
 
 pub(super) fn describe_cluster(node: &Node) -> DescribeClusterResponse {
-    let broker = DescribeClusterBroker::default()
-        .with_broker_id(NODE_ID)
-        .with_host(node.host.clone())
-        .with_port(node.port());
+    let broker =
+        DescribeClusterBroker::default().with_broker_id(NODE_ID).with_host(node.host.clone()).with_port(node.port());
     DescribeClusterResponse::default()
         .with_cluster_id(node.cluster_id())
         .with_controller_id(NODE_ID)
         .with_brokers(vec![broker])
 }
 
-pub(super) fn find_coordinator(
-    request: FindCoordinatorRequest,
-    version: i16,
-    node: &Node,
-) -> FindCoordinatorResponse {
+pub(super) fn find_coordinator(request: FindCoordinatorRequest, version: i16, node: &Node) -> FindCoordinatorResponse {
     if version < SEVERAL_KEYS {
         return FindCoordinatorResponse::default()
             .with_node_id(NODE_ID)
@@ -121,11 +105,7 @@ pub(super) fn find_coordinator(
             .with_port(node.port());
     }
     let coordinators = request.coordinator_keys.into_iter().map(|key| {
-        Coordinator::default()
-            .with_key(key)
-            .with_node_id(NODE_ID)
-            .with_host(node.host.clone())
-            .with_port(node.port())
+        Coordinator::default().with_key(key).with_node_id(NODE_ID).with_host(node.host.clone()).with_port(node.port())
     });
     FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
 }

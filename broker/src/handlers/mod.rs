@@ -45,9 +45,7 @@ pub(crate) async fn handle(
     Ok(match request {
         RequestKind::ApiVersions(_) => ResponseKind::ApiVersions(api_versions::response()),
         RequestKind::Fetch(request) => ResponseKind::Fetch(fetch::handle(request, node).await?),
-        RequestKind::JoinGroup(request) => {
-            ResponseKind::JoinGroup(groups::join(request, version, &client, node).await)
-        }
+        RequestKind::JoinGroup(request) => ResponseKind::JoinGroup(groups::join(request, version, &client, node).await),
         RequestKind::SyncGroup(request) => ResponseKind::SyncGroup(groups::sync(request, node).await),
         other => {
             let node = Arc::clone(node);
@@ -56,11 +54,7 @@ pub(crate) async fn handle(
     })
 }
 
-fn handle_blocking(
-    request: RequestKind,
-    version: i16,
-    node: &Node,
-) -> Result<ResponseKind, HandlerError> {
+fn handle_blocking(request: RequestKind, version: i16, node: &Node) -> Result<ResponseKind, HandlerError> {
     use RequestKind as Q;
     use ResponseKind as R;
     Ok(match request {
@@ -68,29 +62,17 @@ fn handle_blocking(
         Q::ListOffsets(request) => R::ListOffsets(list_offsets::handle(request, node)),
         Q::Metadata(request) => R::Metadata(metadata::metadata(request, version, node)),
         Q::DescribeCluster(_) => R::DescribeCluster(metadata::describe_cluster(node)),
-        Q::FindCoordinator(request) => {
-            R::FindCoordinator(metadata::find_coordinator(request, version, node))
-        }
+        Q::FindCoordinator(request) => R::FindCoordinator(metadata::find_coordinator(request, version, node)),
         Q::CreateTopics(request) => R::CreateTopics(topics::create(request, version, node)),
         Q::DeleteTopics(request) => R::DeleteTopics(topics::delete(request, version, node)),
         Q::CreatePartitions(request) => R::CreatePartitions(topics::create_partitions(request, node)),
         Q::DeleteRecords(request) => R::DeleteRecords(topics::delete_records(request, node)),
         Q::DescribeConfigs(request) => R::DescribeConfigs(configs::describe(request, node)),
-        Q::IncrementalAlterConfigs(request) => {
-            R::IncrementalAlterConfigs(configs::alter(request, node))
-        }
-        Q::InitProducerId(request) => {
-            R::InitProducerId(transactions::init_producer_id(request, version, node))
-        }
-        Q::AddPartitionsToTxn(request) => {
-            R::AddPartitionsToTxn(transactions::add_partitions(request, version, node))
-        }
-        Q::AddOffsetsToTxn(request) => {
-            R::AddOffsetsToTxn(transactions::add_offsets(request, version, node))
-        }
-        Q::TxnOffsetCommit(request) => {
-            R::TxnOffsetCommit(transactions::offset_commit(request, node))
-        }
+        Q::IncrementalAlterConfigs(request) => R::IncrementalAlterConfigs(configs::alter(request, node)),
+        Q::InitProducerId(request) => R::InitProducerId(transactions::init_producer_id(request, version, node)),
+        Q::AddPartitionsToTxn(request) => R::AddPartitionsToTxn(transactions::add_partitions(request, version, node)),
+        Q::AddOffsetsToTxn(request) => R::AddOffsetsToTxn(transactions::add_offsets(request, version, node)),
+        Q::TxnOffsetCommit(request) => R::TxnOffsetCommit(transactions::offset_commit(request, node)),
         Q::EndTxn(request) => R::EndTxn(transactions::end(request, version, node)),
         Q::OffsetCommit(request) => R::OffsetCommit(offsets::commit(request, node)),
         Q::OffsetFetch(request) => R::OffsetFetch(offsets::fetch(request, version, node)),

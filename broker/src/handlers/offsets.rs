@@ -4,22 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Buf;
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::offset_commit_response::{
-    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
-};
-use kafka_protocol::messages::offset_delete_response::{
-    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
-};
-use kafka_protocol::messages::offset_fetch_request::{
-    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
-};
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::offset_fetch_response::{
-    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 };
 use kafka_protocol::messages::{
-    ConsumerProtocolSubscription, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
-    OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
+    ConsumerProtocolSubscription, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    OffsetFetchRequest, OffsetFetchResponse, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, StrBytes};
 
@@ -48,9 +42,7 @@ pub(super) fn commit(request: OffsetCommitRequest, node: &Node) -> OffsetCommitR
             let refused = match allowed {
                 Err(error) => Some(error),
                 Ok(()) if !known => Some(ResponseError::UnknownTopicOrPartition),
-                Ok(()) if metadata.len() > MAX_METADATA_BYTES => {
-                    Some(ResponseError::OffsetMetadataTooLarge)
-                }
+                Ok(()) if metadata.len() > MAX_METADATA_BYTES => Some(ResponseError::OffsetMetadataTooLarge),
                 Ok(()) => None,
             };
             if refused.is_none() {
@@ -69,9 +61,7 @@ pub(super) fn commit(request: OffsetCommitRequest, node: &Node) -> OffsetCommitR
                 .with_error_code(refused.map_or(0, |error| error.code()))
         });
         let partitions = partitions.collect();
-        topics.push(
-            OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions),
-        );
+        topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
     }
     if !entries.is_empty() && !append(offsets_of(&request.group_id, entries), node) {
         let storage = ResponseError::KafkaStorageError.code();
@@ -99,14 +89,11 @@ pub(super) fn fetch(request: OffsetFetchRequest, version: i16, node: &Node) -> O
     // Older versions ask for one group: the answer is the same in another shape.
     let topics = request.topics.map(|topics| {
         let topic = |topic: kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic| {
-            OffsetFetchRequestTopics::default()
-                .with_name(topic.name)
-                .with_partition_indexes(topic.partition_indexes)
+            OffsetFetchRequestTopics::default().with_name(topic.name).with_partition_indexes(topic.partition_indexes)
         };
         topics.into_iter().map(topic).collect()
     });
-    let group =
-        OffsetFetchRequestGroup::default().with_group_id(request.group_id).with_topics(topics);
+    let group = OffsetFetchRequestGroup::default().with_group_id(request.group_id).with_topics(topics);
     let found = fetch_group(group, request.require_stable, node);
     let partition = |found: OffsetFetchResponsePartitions| {
         OffsetFetchResponsePartition::default()
@@ -124,16 +111,11 @@ pub(super) fn fetch(request: OffsetFetchRequest, version: i16, node: &Node) -> O
     OffsetFetchResponse::default().with_topics(found.topics.into_iter().map(topic).collect())
 }
 
-fn fetch_group(
-    request: OffsetFetchRequestGroup,
-    require_stable: bool,
-    node: &Node,
-) -> OffsetFetchResponseGroup {
+fn fetch_group(request: OffsetFetchRequestGroup, require_stable: bool, node: &Node) -> OffsetFetchResponseGroup {
     let id = request.group_id.as_str();
     // Pending is looked at first: what a transaction commits in between is then at worst reported
     // as unstable, and asked for again.
-    let pending =
-        if require_stable { node.transactions.pending_offsets(id) } else { BTreeSet::new() };
+    let pending = if require_stable { node.transactions.pending_offsets(id) } else { BTreeSet::new() };
     let offsets = node.journal.read(|image| image.offsets.get(id).cloned().unwrap_or_default());
     let wanted: Vec<(TopicName, Vec<i32>)> = match request.topics {
         Some(topics) => topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect(),
@@ -151,25 +133,17 @@ fn fetch_group(
     OffsetFetchResponseGroup::default().with_group_id(request.group_id).with_topics(topics)
 }
 
-fn everything(
-    offsets: &GroupOffsets,
-    pending: &BTreeSet<TopicPartition>,
-) -> Vec<(TopicName, Vec<i32>)> {
+fn everything(offsets: &GroupOffsets, pending: &BTreeSet<TopicPartition>) -> Vec<(TopicName, Vec<i32>)> {
     let mut all: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
     for (topic, partition) in offsets.keys().chain(pending) {
         all.entry(topic).or_default().insert(*partition);
     }
-    let row = |(name, indexes): (&str, BTreeSet<i32>)| {
-        (TopicName(name.to_owned().into()), indexes.into_iter().collect())
-    };
+    let row =
+        |(name, indexes): (&str, BTreeSet<i32>)| (TopicName(name.to_owned().into()), indexes.into_iter().collect());
     all.into_iter().map(row).collect()
 }
 
-fn committed(
-    key: &TopicPartition,
-    offsets: &GroupOffsets,
-    pending: bool,
-) -> OffsetFetchResponsePartitions {
+fn committed(key: &TopicPartition, offsets: &GroupOffsets, pending: bool) -> OffsetFetchResponsePartitions {
     let response = OffsetFetchResponsePartitions::default()
         .with_partition_index(key.1)
         .with_committed_offset(-1)
@@ -213,11 +187,7 @@ pub(super) fn delete(request: OffsetDeleteRequest, node: &Node) -> OffsetDeleteR
     let topics = topics.collect();
     let record = Record::OffsetsDeleted { group: group.to_owned(), partitions: gone };
     let response = OffsetDeleteResponse::default().with_topics(topics);
-    if append(record, node) {
-        response
-    } else {
-        response.with_error_code(ResponseError::KafkaStorageError.code())
-    }
+    if append(record, node) { response } else { response.with_error_code(ResponseError::KafkaStorageError.code()) }
 }
 
 /// The topics that a group's members are subscribed to, as far as they say so in Kafka's own format.
@@ -231,4 +201,3 @@ fn subscriptions(group: &Group) -> BTreeSet<String> {
     });
     topics.flatten().map(|topic| topic.to_string()).collect()
 }
-

@@ -26,13 +26,10 @@ pub(super) fn handle(request: ProduceRequest, node: &Node) -> ProduceResponse {
             } else {
                 Err(ResponseError::InvalidRequiredAcks.code())
             };
-            let response =
-                PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
+            let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
             match appended {
                 Ok((offset, start)) => response.with_base_offset(offset).with_log_start_offset(start),
-                Err(code) => {
-                    response.with_error_code(code).with_base_offset(-1).with_log_start_offset(-1)
-                }
+                Err(code) => response.with_error_code(code).with_base_offset(-1).with_log_start_offset(-1),
             }
         });
         let partitions = partitions.collect();
@@ -96,9 +93,7 @@ fn append_error(error: &AppendError, topic: &str, partition: i32) -> i16 {
     use crate::log::ProducerError;
     match error {
         AppendError::Producer(ProducerError::Fenced) => ResponseError::InvalidProducerEpoch.code(),
-        AppendError::Producer(ProducerError::OutOfOrder) => {
-            ResponseError::OutOfOrderSequenceNumber.code()
-        }
+        AppendError::Producer(ProducerError::OutOfOrder) => ResponseError::OutOfOrderSequenceNumber.code(),
         AppendError::Storage(error) => {
             tracing::error!(topic, partition, %error, "cannot append to a log");
             ResponseError::KafkaStorageError.code()

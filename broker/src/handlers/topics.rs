@@ -7,14 +7,12 @@ use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::delete_records_response::{
-    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
-};
+use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -33,9 +31,7 @@ pub(super) fn create(request: CreateTopicsRequest, version: i16, node: &Node) ->
         match create_one(wanted, request.validate_only, node) {
             Ok(result) if version >= 5 => result,
             // Older versions cannot say more than that it worked.
-            Ok(result) => CreatableTopicResult::default()
-                .with_name(result.name)
-                .with_topic_id(result.topic_id),
+            Ok(result) => CreatableTopicResult::default().with_name(result.name).with_topic_id(result.topic_id),
             Err(error) => CreatableTopicResult::default()
                 .with_name(name)
                 .with_error_code(error.code())
@@ -45,11 +41,7 @@ pub(super) fn create(request: CreateTopicsRequest, version: i16, node: &Node) ->
     CreateTopicsResponse::default().with_topics(topics.collect())
 }
 
-fn create_one(
-    wanted: CreatableTopic,
-    validate_only: bool,
-    node: &Node,
-) -> Result<CreatableTopicResult, TopicError> {
+fn create_one(wanted: CreatableTopic, validate_only: bool, node: &Node) -> Result<CreatableTopicResult, TopicError> {
     let refused = |error, message: &str| TopicError::Refused { error, message: message.to_owned() };
     if !matches!(wanted.replication_factor, -1 | 1) {
         return Err(refused(
@@ -97,19 +89,14 @@ fn described(set: &BTreeMap<String, String>, node: &Node) -> Vec<CreatableTopicC
 
 pub(super) fn delete(request: DeleteTopicsRequest, version: i16, node: &Node) -> DeleteTopicsResponse {
     let by_name = |name| DeleteTopicState::default().with_name(Some(name));
-    let wanted: Vec<_> = if version >= 6 {
-        request.topics
-    } else {
-        request.topic_names.into_iter().map(by_name).collect()
-    };
+    let wanted: Vec<_> =
+        if version >= 6 { request.topics } else { request.topic_names.into_iter().map(by_name).collect() };
     let responses = wanted.into_iter().map(|wanted| {
         let topic = match &wanted.name {
             Some(name) => node.topics.get(name),
             None => node.topics.by_id(wanted.topic_id),
         };
-        let result = DeletableTopicResult::default()
-            .with_name(wanted.name.clone())
-            .with_topic_id(wanted.topic_id);
+        let result = DeletableTopicResult::default().with_name(wanted.name.clone()).with_topic_id(wanted.topic_id);
         let Some(topic) = topic else {
             let error = match wanted.name {
                 Some(_) => ResponseError::UnknownTopicOrPartition,
@@ -128,10 +115,7 @@ pub(super) fn delete(request: DeleteTopicsRequest, version: i16, node: &Node) ->
     DeleteTopicsResponse::default().with_responses(responses.collect())
 }
 
-pub(super) fn create_partitions(
-    request: CreatePartitionsRequest,
-    node: &Node,
-) -> CreatePartitionsResponse {
+pub(super) fn create_partitions(request: CreatePartitionsRequest, node: &Node) -> CreatePartitionsResponse {
     let grow = |wanted: &CreatePartitionsTopic| {
         let topic = node.topics.get(&wanted.name).ok_or(TopicError::Refused {
             error: ResponseError::UnknownTopicOrPartition,
@@ -143,9 +127,7 @@ pub(super) fn create_partitions(
         let result = CreatePartitionsTopicResult::default().with_name(wanted.name.clone());
         match grow(wanted) {
             Ok(()) => result,
-            Err(error) => result
-                .with_error_code(error.code())
-                .with_error_message(Some(error.to_string().into())),
+            Err(error) => result.with_error_code(error.code()).with_error_message(Some(error.to_string().into())),
         }
     });
     CreatePartitionsResponse::default().with_results(results.collect())

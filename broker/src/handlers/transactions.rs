@@ -8,9 +8,9 @@ use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
-    AddPartitionsToTxnResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ProducerId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId, TxnOffsetCommitRequest,
+    TxnOffsetCommitResponse,
 };
 
 use crate::groups::MemberRef;
@@ -23,11 +23,7 @@ use crate::transactions::{ProducerIdAndEpoch, TransactionError};
 const INIT_KNOWS_FENCED: i16 = 4;
 const KNOWS_FENCED: i16 = 2;
 
-pub(super) fn init_producer_id(
-    request: InitProducerIdRequest,
-    version: i16,
-    node: &Node,
-) -> InitProducerIdResponse {
+pub(super) fn init_producer_id(request: InitProducerIdRequest, version: i16, node: &Node) -> InitProducerIdResponse {
     let expected = (request.producer_id.0 >= 0)
         .then_some(ProducerIdAndEpoch { id: request.producer_id.0, epoch: request.producer_epoch });
     let result = match &request.transactional_id {
@@ -55,34 +51,23 @@ pub(super) fn add_partitions(
     version: i16,
     node: &Node,
 ) -> AddPartitionsToTxnResponse {
-    let producer = ProducerIdAndEpoch {
-        id: request.v3_and_below_producer_id.0,
-        epoch: request.v3_and_below_producer_epoch,
-    };
+    let producer =
+        ProducerIdAndEpoch { id: request.v3_and_below_producer_id.0, epoch: request.v3_and_below_producer_epoch };
     let topics = request.v3_and_below_topics;
     let exists = |topic: &str, index: i32| node.topics.partition(topic, index).is_some();
-    let wanted = topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|index| (topic.name.to_string(), *index))
-    });
+    let wanted = topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| (topic.name.to_string(), *index)));
     let unknown = wanted.clone().any(|(topic, index)| !exists(&topic, index));
     // One partition that does not exist spoils the request: none is added.
     let common = if unknown {
         ResponseError::OperationNotAttempted.code()
     } else {
-        let added =
-            node.transactions.add_partitions(&request.v3_and_below_transactional_id, producer, wanted);
+        let added = node.transactions.add_partitions(&request.v3_and_below_transactional_id, producer, wanted);
         added.map_or_else(|error| code(&error, version >= KNOWS_FENCED), |()| 0)
     };
     let results = topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|index| {
-            let code = if exists(&topic.name, *index) {
-                common
-            } else {
-                ResponseError::UnknownTopicOrPartition.code()
-            };
-            AddPartitionsToTxnPartitionResult::default()
-                .with_partition_index(*index)
-                .with_partition_error_code(code)
+            let code = if exists(&topic.name, *index) { common } else { ResponseError::UnknownTopicOrPartition.code() };
+            AddPartitionsToTxnPartitionResult::default().with_partition_index(*index).with_partition_error_code(code)
         });
         AddPartitionsToTxnTopicResult::default()
             .with_name(topic.name.clone())
@@ -91,11 +76,7 @@ pub(super) fn add_partitions(
     AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(results.collect())
 }
 
-pub(super) fn add_offsets(
-    request: AddOffsetsToTxnRequest,
-    version: i16,
-    node: &Node,
-) -> AddOffsetsToTxnResponse {
+pub(super) fn add_offsets(request: AddOffsetsToTxnRequest, version: i16, node: &Node) -> AddOffsetsToTxnResponse {
     let producer = ProducerIdAndEpoch { id: request.producer_id.0, epoch: request.producer_epoch };
     let added = node.transactions.add_group(&request.transactional_id, producer, &request.group_id);
     let code = added.map_or_else(|error| code(&error, version >= KNOWS_FENCED), |()| 0);
@@ -110,9 +91,7 @@ pub(super) fn offset_commit(request: TxnOffsetCommitRequest, node: &Node) -> Txn
                 .with_partition_index(partition.partition_index)
                 .with_error_code(code)
         });
-        TxnOffsetCommitResponseTopic::default()
-            .with_name(topic.name.clone())
-            .with_partitions(partitions.collect())
+        TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
 }

@@ -152,12 +152,7 @@ pub(crate) fn after_prefix(batch: &[u8]) -> &[u8] {
 }
 
 /// A control batch of one record that ends a transaction in a partition.
-pub(crate) fn marker_batch(
-    producer_id: i64,
-    producer_epoch: i16,
-    marker: Marker,
-    timestamp: i64,
-) -> Vec<u8> {
+pub(crate) fn marker_batch(producer_id: i64, producer_epoch: i16, marker: Marker, timestamp: i64) -> Vec<u8> {
     let mut record = Vec::with_capacity(16);
     record.put_slice(&[0, 0, 0]); // attributes, timestamp delta, offset delta
     record.put_u8(8); // key: 4 bytes, zigzag
@@ -207,11 +202,7 @@ pub(crate) fn marker_of(batch: &[u8]) -> Option<Marker> {
 /// The offset and timestamp of the first record at or after `timestamp` in a whole batch.
 ///
 /// Compressed records are not opened: the batch's first offset is answered, which is never too late.
-pub(crate) fn offset_at_or_after(
-    batch: &[u8],
-    header: &BatchHeader,
-    timestamp: i64,
-) -> Option<(i64, i64)> {
+pub(crate) fn offset_at_or_after(batch: &[u8], header: &BatchHeader, timestamp: i64) -> Option<(i64, i64)> {
     if header.max_timestamp < timestamp {
         return None;
     }
@@ -219,9 +210,7 @@ pub(crate) fn offset_at_or_after(
         return Some((header.base_offset, header.max_timestamp));
     }
     Records::new(batch.get(HEADER_LEN..)?)
-        .map(|record| {
-            (header.base_offset + record.offset_delta, header.base_timestamp + record.timestamp_delta)
-        })
+        .map(|record| (header.base_offset + record.offset_delta, header.base_timestamp + record.timestamp_delta))
         .find(|(_, at)| *at >= timestamp)
 }
 
@@ -293,7 +282,7 @@ pub(crate) mod testing {
     use super::*;
 
     /// What a test wants of a batch; records are `k` -> `v<n>` with growing timestamps.
-    #[derive(Clone, Copy)]
+    #[derive(Debug, Clone, Copy)]
     pub(crate) struct Spec {
         pub(crate) records: i32,
         pub(crate) timestamp: i64,
@@ -360,12 +349,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_read_back_as_it_was_written() {
-        let bytes = batch(Spec {
-            records: 3,
-            producer: Some((7, 2, 40)),
-            transactional: true,
-            ..Spec::default()
-        });
+        let bytes = batch(Spec { records: 3, producer: Some((7, 2, 40)), transactional: true, ..Spec::default() });
         let header = BatchHeader::parse_whole(&bytes).expect("a valid batch");
         assert_eq!(header.size, bytes.len());
         assert_eq!((header.producer_id, header.producer_epoch), (7, 2));

@@ -65,8 +65,7 @@ mod tests {
     #[test]
     fn a_seek_never_lands_behind_what_is_sought() {
         let mut index = SparseIndex::default();
-        let batches: Vec<(i64, u64, i64)> =
-            (0..1000).map(|n| (n * 10, n as u64 * 5_000, (n * 7919) % 1000)).collect();
+        let batches: Vec<(i64, u64, i64)> = (0..1000).map(|n| (n * 10, n as u64 * 5_000, (n * 7919) % 1000)).collect();
         for (offset, position, timestamp) in &batches {
             index.note(*offset, *position, *timestamp);
         }

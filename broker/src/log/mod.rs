@@ -11,3 +11,6 @@ mod segment;
 
 pub(crate) use partition::{AppendError, Isolation, Offsets, Partition, ReadError, Retention};
 pub(crate) use producers::ProducerError;
+
+#[cfg(test)]
+mod recovery_tests;

@@ -140,12 +140,7 @@ impl Partition {
 
     /// Appends a batch that was checked with [`BatchHeader::parse_whole`]; answers its base offset,
     /// also for a batch that a producer sent again.
-    pub(crate) fn append(
-        &self,
-        batch: &[u8],
-        header: &BatchHeader,
-        segment_bytes: u64,
-    ) -> Result<i64, AppendError> {
+    pub(crate) fn append(&self, batch: &[u8], header: &BatchHeader, segment_bytes: u64) -> Result<i64, AppendError> {
         let base_offset = {
             let mut log = self.lock();
             if let Admission::Duplicate(offset) = log.producers.admit(header)? {
@@ -181,13 +176,7 @@ impl Partition {
     }
 
     /// Writes a batch at the end of the log, in a new segment where the current one is full.
-    fn place(
-        &self,
-        log: &mut Log,
-        batch: &[u8],
-        header: &BatchHeader,
-        segment_bytes: u64,
-    ) -> io::Result<BatchHeader> {
+    fn place(&self, log: &mut Log, batch: &[u8], header: &BatchHeader, segment_bytes: u64) -> io::Result<BatchHeader> {
         if self.failed.load(Ordering::Acquire) {
             return Err(io::Error::other("an earlier sync of this log failed"));
         }
@@ -237,12 +226,7 @@ impl Partition {
     }
 
     /// Batches from the one that holds `offset` on; see [`segment::SegmentView::read`] for the limits.
-    pub(crate) fn read(
-        &self,
-        offset: i64,
-        max_bytes: usize,
-        isolation: Isolation,
-    ) -> Result<Records, ReadError> {
+    pub(crate) fn read(&self, offset: i64, max_bytes: usize, isolation: Isolation) -> Result<Records, ReadError> {
         let (offsets, view) = {
             let log = self.lock();
             let offsets = log.offsets();
@@ -271,12 +255,10 @@ impl Partition {
         let (views, start) = {
             let log = self.lock();
             let may_hold = |segment: &&Segment| {
-                segment.next_offset() > log.start
-                    && segment.max_timestamp().is_some_and(|latest| latest >= timestamp)
+                segment.next_offset() > log.start && segment.max_timestamp().is_some_and(|latest| latest >= timestamp)
             };
             let segments = log.segments.iter().filter(may_hold);
-            let views: Vec<_> =
-                segments.map(|segment| segment.view_from_timestamp(timestamp)).collect();
+            let views: Vec<_> = segments.map(|segment| segment.view_from_timestamp(timestamp)).collect();
             (views, log.start)
         };
         for view in views {

@@ -100,19 +100,14 @@ impl Producers {
             0
         } else {
             let again = producer.recent.iter().find(|batch| {
-                batch.first_sequence == header.base_sequence
-                    && batch.last_sequence == header.last_sequence()
+                batch.first_sequence == header.base_sequence && batch.last_sequence == header.last_sequence()
             });
             if let Some(batch) = again {
                 return Ok(Admission::Duplicate(batch.base_offset));
             }
             producer.last_sequence.wrapping_add(1) & i32::MAX
         };
-        if header.base_sequence == expected {
-            Ok(Admission::Append)
-        } else {
-            Err(ProducerError::OutOfOrder)
-        }
+        if header.base_sequence == expected { Ok(Admission::Append) } else { Err(ProducerError::OutOfOrder) }
     }
 
     /// Notes a batch of records that is in the log now.
@@ -120,10 +115,7 @@ impl Producers {
         if !header.has_producer() {
             return;
         }
-        let producer = self
-            .by_id
-            .entry(header.producer_id)
-            .or_insert_with(|| Producer::new(header.producer_epoch));
+        let producer = self.by_id.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
         producer.move_to_epoch(header.producer_epoch);
         producer.last_sequence = header.last_sequence();
         producer.last_timestamp = producer.last_timestamp.max(header.max_timestamp);
@@ -142,10 +134,7 @@ impl Producers {
 
     /// Notes a marker that is in the log now.
     pub(crate) fn note_marker(&mut self, header: &BatchHeader, marker: Marker) {
-        let producer = self
-            .by_id
-            .entry(header.producer_id)
-            .or_insert_with(|| Producer::new(header.producer_epoch));
+        let producer = self.by_id.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
         producer.move_to_epoch(header.producer_epoch.max(producer.epoch));
         producer.last_timestamp = producer.last_timestamp.max(header.max_timestamp);
         let opened = producer.open_since.take();
@@ -183,25 +172,19 @@ impl Producers {
     /// Forgets what lies before the log's new start, and producers silent since `silent_since`.
     pub(crate) fn forget(&mut self, log_start: i64, silent_since: i64) {
         self.aborted.retain(|aborted| aborted.last_offset >= log_start);
-        self.by_id.retain(|_, producer| {
-            producer.open_since.is_some() || producer.last_timestamp >= silent_since
-        });
+        self.by_id.retain(|_, producer| producer.open_since.is_some() || producer.last_timestamp >= silent_since);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::testing::{Spec, batch};
     use super::super::batch::marker_batch;
+    use super::super::batch::testing::{Spec, batch};
     use super::*;
 
     fn header(offset: i64, epoch: i16, sequence: i32, records: i32) -> BatchHeader {
-        let bytes = batch(Spec {
-            records,
-            producer: Some((9, epoch, sequence)),
-            transactional: true,
-            ..Spec::default()
-        });
+        let bytes =
+            batch(Spec { records, producer: Some((9, epoch, sequence)), transactional: true, ..Spec::default() });
         BatchHeader { base_offset: offset, ..BatchHeader::parse(&bytes).expect("valid") }
     }
 

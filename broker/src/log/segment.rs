@@ -72,9 +72,7 @@ impl Segment {
             index: SparseIndex::default(),
         };
         let mut buffer = Vec::new();
-        while let Some((header, marker)) =
-            batch_at(&segment.file, segment.size, length, verify, &mut buffer)?
-        {
+        while let Some((header, marker)) = batch_at(&segment.file, segment.size, length, verify, &mut buffer)? {
             // Offsets only rise; bytes that say otherwise are the remains of something else.
             if header.base_offset < segment.next_offset {
                 break;
@@ -188,8 +186,7 @@ impl SegmentView {
 
     /// The first record at or after `timestamp`, as offset and timestamp, not below `from`.
     pub(crate) fn find_timestamp(&self, timestamp: i64, from: i64) -> io::Result<Option<(i64, i64)>> {
-        let wanted =
-            |header: &BatchHeader| header.max_timestamp >= timestamp && header.last_offset() >= from;
+        let wanted = |header: &BatchHeader| header.max_timestamp >= timestamp && header.last_offset() >= from;
         let Some((position, header)) = self.find(wanted)? else {
             return Ok(None);
         };
@@ -199,10 +196,7 @@ impl SegmentView {
     }
 
     /// Walks over the headers to the first batch that is wanted.
-    fn find(
-        &self,
-        wanted: impl Fn(&BatchHeader) -> bool,
-    ) -> io::Result<Option<(u64, BatchHeader)>> {
+    fn find(&self, wanted: impl Fn(&BatchHeader) -> bool) -> io::Result<Option<(u64, BatchHeader)>> {
         let mut window = Vec::new();
         let mut position = self.start;
         while position < self.end {

@@ -72,24 +72,12 @@ pub(crate) struct Transactions {
 
 impl Transactions {
     /// Brings the coordinator back to what the journal says; see [`recovery`].
-    pub(crate) fn open(
-        journal: Arc<Journal>,
-        topics: Arc<Topics>,
-        max_timeout: Duration,
-    ) -> io::Result<Self> {
+    pub(crate) fn open(journal: Arc<Journal>, topics: Arc<Topics>, max_timeout: Duration) -> io::Result<Self> {
         let images = journal.read(|image| image.transactions.clone());
         let recovered = recovery::recover(&journal, &topics, images)?;
-        let by_id = recovered
-            .into_iter()
-            .map(|(id, image)| (id, Arc::new(Mutex::new(Transaction::of(image)))))
-            .collect();
-        Ok(Transactions {
-            journal,
-            topics,
-            max_timeout,
-            by_id: RwLock::new(by_id),
-            producer_ids: Mutex::new((0, 0)),
-        })
+        let by_id =
+            recovered.into_iter().map(|(id, image)| (id, Arc::new(Mutex::new(Transaction::of(image))))).collect();
+        Ok(Transactions { journal, topics, max_timeout, by_id: RwLock::new(by_id), producer_ids: Mutex::new((0, 0)) })
     }
 
     /// A producer id for a producer without transactions.
@@ -209,12 +197,7 @@ impl Transactions {
     }
 
     /// `EndTxn`. A client that lost the answer may ask again for the same outcome.
-    pub(crate) fn end(
-        &self,
-        id: &str,
-        producer: ProducerIdAndEpoch,
-        marker: Marker,
-    ) -> Result<(), TransactionError> {
+    pub(crate) fn end(&self, id: &str, producer: ProducerIdAndEpoch, marker: Marker) -> Result<(), TransactionError> {
         let entry = self.known(id)?;
         let mut transaction = lock(&entry);
         transaction.check(producer)?;
@@ -229,8 +212,7 @@ impl Transactions {
 
     /// Aborts the transactions that have run out of time, and fences their producers.
     pub(crate) fn abort_expired(&self, now: Instant) {
-        let all: Vec<_> =
-            self.read().iter().map(|(id, entry)| (id.clone(), Arc::clone(entry))).collect();
+        let all: Vec<_> = self.read().iter().map(|(id, entry)| (id.clone(), Arc::clone(entry))).collect();
         for (id, entry) in all {
             // One that is busy is being used or ended: it is looked at again soon.
             let Ok(mut transaction) = entry.try_lock() else { continue };
@@ -309,12 +291,8 @@ impl Transactions {
     }
 
     fn complete(&self, id: &str, transaction: &mut Transaction, phase: Phase) -> io::Result<()> {
-        let complete = TransactionImage {
-            phase,
-            partitions: BTreeSet::new(),
-            offsets: Vec::new(),
-            ..transaction.image.clone()
-        };
+        let complete =
+            TransactionImage { phase, partitions: BTreeSet::new(), offsets: Vec::new(), ..transaction.image.clone() };
         self.journal.append(record(id, &complete))?;
         *transaction = Transaction::of(complete);
         Ok(())
@@ -344,8 +322,7 @@ impl Transactions {
             return Ok(());
         };
         std::thread::scope(|scope| {
-            let syncs: Vec<_> =
-                others.iter().map(|partition| scope.spawn(|| partition.flush())).collect();
+            let syncs: Vec<_> = others.iter().map(|partition| scope.spawn(|| partition.flush())).collect();
             let mut result = last.flush();
             for sync in syncs {
                 let synced = sync.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")));

@@ -66,10 +66,7 @@ fn abort_unknown(topics: &Topics) -> io::Result<()> {
     })
 }
 
-fn each_partition(
-    topics: &Topics,
-    mut visit: impl FnMut(&Partition, u64) -> io::Result<()>,
-) -> io::Result<()> {
+fn each_partition(topics: &Topics, mut visit: impl FnMut(&Partition, u64) -> io::Result<()>) -> io::Result<()> {
     for topic in topics.all() {
         let segment_bytes = topic.configs().segment_bytes;
         for partition in topic.partitions() {

@@ -34,13 +34,7 @@ pub(super) enum NextEpoch {
 
 impl Transaction {
     pub(super) fn of(image: TransactionImage) -> Self {
-        Transaction {
-            image,
-            started: None,
-            partitions: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            offsets: Vec::new(),
-        }
+        Transaction { image, started: None, partitions: BTreeSet::new(), groups: BTreeSet::new(), offsets: Vec::new() }
     }
 
     pub(super) fn producer(&self) -> ProducerIdAndEpoch {
@@ -66,8 +60,7 @@ impl Transaction {
                 return None;
             }
             if expected.epoch != self.image.epoch {
-                return (expected.epoch == self.image.previous_epoch
-                    && self.image.phase == Phase::Empty)
+                return (expected.epoch == self.image.previous_epoch && self.image.phase == Phase::Empty)
                     .then_some(NextEpoch::Keep);
             }
         }
@@ -84,8 +77,7 @@ impl Transaction {
 
     pub(super) fn has_expired(&self, now: Instant) -> bool {
         let timeout = Duration::from_millis(self.image.timeout_ms.max(0) as u64);
-        self.image.phase == Phase::Ongoing
-            && self.started.is_some_and(|started| now.duration_since(started) >= timeout)
+        self.image.phase == Phase::Ongoing && self.started.is_some_and(|started| now.duration_since(started) >= timeout)
     }
 }
 

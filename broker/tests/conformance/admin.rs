@@ -42,8 +42,7 @@ fn a_topic_cannot_be_made_twice_or_badly(cluster: &Cluster) {
 }
 
 fn an_unknown_topic_is_not_made_by_asking_for_it(cluster: &Cluster) {
-    let client: BaseConsumer =
-        config(cluster).set("allow.auto.create.topics", "true").create().expect("a client");
+    let client: BaseConsumer = config(cluster).set("allow.auto.create.topics", "true").create().expect("a client");
     let name = unique("nobody-made-this");
     let metadata = client.fetch_metadata(Some(&name), PATIENCE).expect("the broker answers");
     assert!(metadata.topics()[0].error().is_some());
@@ -80,8 +79,7 @@ fn a_deleted_topic_is_gone_and_its_name_is_free(cluster: &Cluster) {
 fn a_topics_configuration_is_described(cluster: &Cluster) {
     let topic = topic(cluster, 1, &[("retention.ms", "123456")]);
     let admin = admin(cluster);
-    let described =
-        wait(admin.describe_configs(&[ResourceSpecifier::Topic(&topic)], &admin_options()));
+    let described = wait(admin.describe_configs(&[ResourceSpecifier::Topic(&topic)], &admin_options()));
     let config = described.expect("the broker answers").remove(0).expect("the topic exists");
     let value = |name: &str| config.get(name).and_then(|entry| entry.value.clone());
     assert_eq!(value("retention.ms").as_deref(), Some("123456"));

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -12,7 +13,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::ClientContext;
 
 use crate::cluster::Cluster;
 
@@ -89,8 +89,7 @@ pub(crate) fn make_topic(
             let metadata = client.fetch_metadata(Some(name), PATIENCE).ok()?;
             let topic = metadata.topics().first()?;
             let led = topic.partitions().iter().all(|p| p.error().is_none() && p.leader() >= 0);
-            (topic.error().is_none() && topic.partitions().len() == partitions as usize && led)
-                .then_some(())
+            (topic.error().is_none() && topic.partitions().len() == partitions as usize && led).then_some(())
         });
     }
     made
@@ -171,12 +170,7 @@ pub(crate) fn try_send(
     failed
 }
 
-pub(crate) fn send(
-    producer: &TestProducer,
-    topic: &str,
-    partition: i32,
-    numbers: std::ops::Range<i32>,
-) {
+pub(crate) fn send(producer: &TestProducer, topic: &str, partition: i32, numbers: std::ops::Range<i32>) {
     let failed = try_send(producer, topic, partition, numbers);
     assert!(failed.is_empty(), "{failed:?}");
 }
@@ -192,9 +186,7 @@ pub(crate) fn read(cluster: &Cluster, topic: &str, partition: i32, isolation: &s
         .create()
         .expect("a consumer");
     let mut assignment = TopicPartitionList::new();
-    assignment
-        .add_partition_offset(topic, partition, Offset::Beginning)
-        .expect("a valid offset");
+    assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
     consumer.assign(&assignment).expect("assignable");
     let end = Instant::now() + PATIENCE;
     let mut seen = Vec::new();
@@ -219,11 +211,8 @@ pub(crate) fn values(numbers: std::ops::Range<i32>) -> Vec<String> {
 
 /// First and next offset of a partition, as a reader sees them.
 pub(crate) fn watermarks(cluster: &Cluster, topic: &str, isolation: &str) -> (i64, i64) {
-    let consumer: BaseConsumer = config(cluster)
-        .set("group.id", "reader")
-        .set("isolation.level", isolation)
-        .create()
-        .expect("a consumer");
+    let consumer: BaseConsumer =
+        config(cluster).set("group.id", "reader").set("isolation.level", isolation).create().expect("a consumer");
     consumer.fetch_watermarks(topic, 0, PATIENCE).expect("the broker answers")
 }
 

@@ -48,11 +48,8 @@ pub(crate) struct Embedded {
 impl Embedded {
     pub(crate) fn start(configure: impl FnOnce(&mut BrokerConfig)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let mut config = config_in(dir.path());
         configure(&mut config);
         let broker = runtime.block_on(Broker::start(config)).expect("the broker starts");

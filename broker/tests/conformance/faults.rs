@@ -45,8 +45,7 @@ fn a_lost_answer_to_a_produce_request_does_not_write_its_records_twice() {
     let embedded = Embedded::start(|_| {});
     let cluster = &embedded.cluster;
     let topic = topic(cluster, 1, &[]);
-    let producer =
-        producer(cluster, &[("enable.idempotence", "true"), ("socket.timeout.ms", "500")]);
+    let producer = producer(cluster, &[("enable.idempotence", "true"), ("socket.timeout.ms", "500")]);
     send(&producer, &topic, 0, 0..5);
     embedded.broker.faults().drop_responses(ApiKey::Produce, Times::Next(1));
     send(&producer, &topic, 0, 5..10);
@@ -58,10 +57,7 @@ fn a_lost_answer_to_a_commit_is_asked_for_again_and_commits_once() {
     let embedded = Embedded::start(|_| {});
     let cluster = &embedded.cluster;
     let topic = topic(cluster, 1, &[]);
-    let producer = crate::client::producer(
-        cluster,
-        &[("transactional.id", "id"), ("socket.timeout.ms", "500")],
-    );
+    let producer = crate::client::producer(cluster, &[("transactional.id", "id"), ("socket.timeout.ms", "500")]);
     producer.init_transactions(PATIENCE).expect("the id is free");
     producer.begin_transaction().expect("begun");
     send(&producer, &topic, 0, 0..5);

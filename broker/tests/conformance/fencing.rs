@@ -19,8 +19,7 @@ fn is_fenced(error: &KafkaError) -> bool {
     let KafkaError::Transaction(error) = error else {
         return false;
     };
-    error.is_fatal()
-        && matches!(error.code(), RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch)
+    error.is_fatal() && matches!(error.code(), RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch)
 }
 
 fn a_fenced_producer_cannot_commit_what_it_had_begun(cluster: &Cluster) {

@@ -9,7 +9,7 @@ crate::conformance!(
     members_share_partitions_and_take_over_those_of_one_that_leaves,
     cooperative_members_share_partitions_too,
     a_group_goes_on_where_it_had_committed,
-    a_static_member_comes_back_to_its_partitions_without_a_rebalance,
+    a_static_member_that_comes_back_takes_the_place_of_its_former_self,
     a_group_is_listed_and_described,
 );
 
@@ -21,9 +21,7 @@ fn share(cluster: &Cluster, strategy: &str) {
     first.subscribe(&[&topic]).expect("subscribed");
     poll_until("all partitions", &[&first], || assigned(&first) == 4);
     second.subscribe(&[&topic]).expect("subscribed");
-    poll_until("half of the partitions each", &[&first, &second], || {
-        (assigned(&first), assigned(&second)) == (2, 2)
-    });
+    poll_until("half of the partitions each", &[&first, &second], || (assigned(&first), assigned(&second)) == (2, 2));
     drop(first);
     poll_until("all partitions again", &[&second], || assigned(&second) == 4);
 }
@@ -64,25 +62,26 @@ fn a_group_goes_on_where_it_had_committed(cluster: &Cluster) {
     assert_eq!(committed(&second, &topic), rdkafka::Offset::Offset(20));
 }
 
-fn a_static_member_comes_back_to_its_partitions_without_a_rebalance(cluster: &Cluster) {
+fn a_static_member_that_comes_back_takes_the_place_of_its_former_self(cluster: &Cluster) {
     let topic = topic(cluster, 4, &[]);
     let group = unique("group");
     let join = |instance| {
         let consumer = member(cluster, &group, &[("group.instance.id", instance)]);
         consumer.subscribe(&[&topic]).expect("subscribed");
-        consumer
+        // librdkafka hangs when it closes a static member that was fenced: these are leaked.
+        std::mem::ManuallyDrop::new(consumer)
     };
-    let (first, second) = (join("one"), join("two"));
-    poll_until("half of the partitions each", &[&first, &second], || {
-        (assigned(&first), assigned(&second)) == (2, 2)
-    });
-    let before = second.assignment().expect("an assignment");
-    // A static member does not leave when it stops; the one that comes back takes its place.
-    drop(second);
-    let second = join("two");
-    poll_until("its partitions back", &[&first, &second], || assigned(&second) == 2);
-    assert_eq!(second.assignment().expect("an assignment"), before);
+    let (first, former) = (join("one"), join("two"));
+    poll_until("half of the partitions each", &[&first, &former], || (assigned(&first), assigned(&former)) == (2, 2));
+    let before = former.assignment().expect("an assignment");
+    let returned = join("two");
+    poll_until("its partitions back", &[&first, &returned], || assigned(&returned) == 2);
+    assert_eq!(returned.assignment().expect("an assignment"), before);
     assert_eq!(assigned(&first), 2);
+    eventually("the former self to be fenced", || {
+        let _ = former.poll(std::time::Duration::from_millis(20));
+        former.client().fatal_error()
+    });
 }
 
 fn a_group_is_listed_and_described(cluster: &Cluster) {

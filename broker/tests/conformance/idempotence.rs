@@ -10,10 +10,8 @@ crate::conformance!(
 
 fn an_idempotent_producer_writes_each_record_once_and_in_order(cluster: &Cluster) {
     let topic = topic(cluster, 2, &[]);
-    let producer = producer(
-        cluster,
-        &[("enable.idempotence", "true"), ("batch.num.messages", "10"), ("linger.ms", "0")],
-    );
+    let producer =
+        producer(cluster, &[("enable.idempotence", "true"), ("batch.num.messages", "10"), ("linger.ms", "0")]);
     for round in 0..5 {
         for partition in 0..2 {
             send(&producer, &topic, partition, round * 400..round * 400 + 400);

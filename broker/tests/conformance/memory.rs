@@ -26,9 +26,7 @@ fn a_topic_many_times_larger_than_the_budget_is_written_and_read_within_it() {
     let payload = vec![b'x'; RECORD_BYTES];
     for n in 0..RECORDS {
         eventually("room in the producer's queue", || {
-            let record = BaseRecord::<[u8], [u8]>::to(&topic)
-                .partition(n as i32 % PARTITIONS)
-                .payload(&payload);
+            let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(n as i32 % PARTITIONS).payload(&payload);
             producer.send(record).ok()
         });
     }

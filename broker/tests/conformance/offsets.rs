@@ -59,8 +59,7 @@ fn a_transaction_of_offsets_alone_is_one_too(cluster: &Cluster) {
 
 fn offsets_of_another_group_are_not_touched(cluster: &Cluster) {
     let topic = topic(cluster, 1, &[]);
-    let (one, other) =
-        (member(cluster, &unique("one"), &[]), member(cluster, &unique("other"), &[]));
+    let (one, other) = (member(cluster, &unique("one"), &[]), member(cluster, &unique("other"), &[]));
     one.commit(&offset(&topic, 1), CommitMode::Sync).expect("committed");
     other.commit(&offset(&topic, 2), CommitMode::Sync).expect("committed");
     assert_eq!(committed(&one, &topic), Offset::Offset(1));

@@ -24,8 +24,7 @@ crate::conformance!(
 fn records_come_back_in_order_with_every_compression(cluster: &Cluster) {
     for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let topic = topic(cluster, 1, &[]);
-        let producer =
-            producer(cluster, &[("compression.type", compression), ("linger.ms", "20")]);
+        let producer = producer(cluster, &[("compression.type", compression), ("linger.ms", "20")]);
         send(&producer, &topic, 0, 0..500);
         assert_eq!(read(cluster, &topic, 0, UNCOMMITTED), values(0..500), "{compression}");
     }
@@ -36,12 +35,7 @@ fn keys_headers_and_timestamps_come_back_as_sent(cluster: &Cluster) {
     let producer = producer(cluster, &[]);
     let timestamp = 1_700_000_000_123;
     let headers = OwnedHeaders::new().insert(Header { key: "h", value: Some("x") });
-    let record = BaseRecord::to(&topic)
-        .partition(0)
-        .key("key")
-        .payload("value")
-        .timestamp(timestamp)
-        .headers(headers);
+    let record = BaseRecord::to(&topic).partition(0).key("key").payload("value").timestamp(timestamp).headers(headers);
     producer.send(record).map_err(|(error, _)| error).expect("queued");
     producer.flush(PATIENCE).expect("delivered");
 
@@ -96,9 +90,7 @@ fn acks_of_none_one_and_all_are_understood(cluster: &Cluster) {
         let from = at as i32 * 10;
         send(&producer, &topic, 0, from..from + 10);
         // Without an answer, only a reader can tell that the records have arrived.
-        eventually("the records", || {
-            (read(cluster, &topic, 0, UNCOMMITTED) == values(0..from + 10)).then_some(())
-        });
+        eventually("the records", || (read(cluster, &topic, 0, UNCOMMITTED) == values(0..from + 10)).then_some(()));
     }
 }
 
@@ -107,10 +99,7 @@ fn a_timestamp_leads_to_the_first_record_at_or_after_it(cluster: &Cluster) {
     let producer = producer(cluster, &[]);
     let base = 1_700_000_000_000;
     for n in 0..10 {
-        let record = BaseRecord::<str, str>::to(&topic)
-            .partition(0)
-            .payload("x")
-            .timestamp(base + n * 1000);
+        let record = BaseRecord::<str, str>::to(&topic).partition(0).payload("x").timestamp(base + n * 1000);
         producer.send(record).map_err(|(error, _)| error).expect("queued");
         if n % 3 == 0 {
             producer.flush(PATIENCE).expect("delivered");

@@ -23,9 +23,7 @@ fn after_kill_9_everything_committed_is_there_and_what_was_open_is_aborted() {
     transactional_producer.begin_transaction().expect("begun");
     send(&transactional_producer, &topic, 0, 90..95);
     transactional_producer.abort_transaction(PATIENCE).expect("aborted");
-    member(&cluster, "group", &[])
-        .commit(&offset(&topic, 6), CommitMode::Sync)
-        .expect("committed");
+    member(&cluster, "group", &[]).commit(&offset(&topic, 6), CommitMode::Sync).expect("committed");
     transactional_producer.begin_transaction().expect("begun");
     send(&transactional_producer, &topic, 0, 95..99);
     assert_eq!(read(&cluster, &topic, 0, COMMITTED), values(0..20));
@@ -76,10 +74,7 @@ fn a_second_process_is_told_that_the_directory_is_taken() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let served = Served::start(dir.path());
     let refused = wait(Broker::start(config_in(dir.path())));
-    assert!(
-        matches!(refused, Err(BrokerError::DataDir(DataDirError::Taken(_)))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(BrokerError::DataDir(DataDirError::Taken(_)))), "{refused:?}");
     served.kill();
 }
 

@@ -62,8 +62,7 @@ fn an_open_transaction_holds_back_what_follows_it(cluster: &Cluster) {
 
 fn interleaved_transactions_are_told_apart(cluster: &Cluster) {
     let topic = topic(cluster, 1, &[]);
-    let (kept, dropped) =
-        (transactional(cluster, &unique("kept")), transactional(cluster, &unique("dropped")));
+    let (kept, dropped) = (transactional(cluster, &unique("kept")), transactional(cluster, &unique("dropped")));
     kept.begin_transaction().expect("begun");
     dropped.begin_transaction().expect("begun");
     for round in 0..4 {
@@ -82,9 +81,7 @@ fn a_transaction_left_open_is_aborted_when_its_time_is_up(cluster: &Cluster) {
     producer.begin_transaction().expect("begun");
     send(&producer, &topic, 0, 0..10);
     send(&crate::client::producer(cluster, &[]), &topic, 0, 500..503);
-    eventually("the transaction's end", || {
-        (read(cluster, &topic, 0, COMMITTED) == values(500..503)).then_some(())
-    });
+    eventually("the transaction's end", || (read(cluster, &topic, 0, COMMITTED) == values(500..503)).then_some(()));
     assert!(producer.commit_transaction(PATIENCE).is_err(), "it must not be able to commit");
 }
 
