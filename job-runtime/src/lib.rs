@@ -8,6 +8,7 @@ pub mod job;
 pub mod batch;
 pub mod decode;
 pub mod key;
+pub mod expression;
 pub mod operators;
 pub mod state;
 pub mod encode;

@@ -1,6 +1,10 @@
 //! The stateful and stateless steps of a stage, one file each, behind one trait. A stage's chain of them
 //! is built by `chain.rs`; threads, channels and Kafka are not here.
 
+pub mod chain;
+mod row_evaluation;
+pub mod calc;
+pub mod watermark;
 mod window;
 mod slice_assigner;
 pub mod window_table_function;

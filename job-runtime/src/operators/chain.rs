@@ -1,0 +1,54 @@
+//! Makes the operator of a plan's node. Scans, exchanges, unions, constant rows and sinks are not
+//! operators: the runtime moves those rows itself.
+
+use super::Operator;
+use super::calc::Calc;
+use super::global_window_aggregate::GlobalWindowAggregate;
+use super::local_window_aggregate::LocalWindowAggregate;
+use super::watermark::Watermark;
+use super::window_table_function::WindowTableFunction;
+use crate::error::{Error, Result};
+use millrace_planner::plan::{Node, Operator as PlanOperator, Plan, Schema};
+use std::time::Duration;
+
+/// The task that operators are made for.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskEnvironment {
+    pub task: u32,
+    /// Number of tasks.
+    pub parallelism: u32,
+    /// A rowtime later than the clock by more than this fails its row; None takes all.
+    pub max_event_time_ahead: Option<Duration>,
+}
+
+/// The operator of `node`, or None where the runtime does its work.
+pub fn build(node: &Node, plan: &Plan, environment: &TaskEnvironment) -> Result<Option<Box<dyn Operator>>> {
+    let zone = plan.time_zone.as_str();
+    let operator: Box<dyn Operator> = match &node.operator {
+        PlanOperator::Scan(_)
+        | PlanOperator::Exchange(_)
+        | PlanOperator::Union
+        | PlanOperator::Values(_)
+        | PlanOperator::Sink(_) => return Ok(None),
+        PlanOperator::Calc(calc) => Box::new(Calc::new(calc, &node.schema, zone)?),
+        PlanOperator::Watermark(watermark) => {
+            Box::new(Watermark::new(node.operator_id, watermark, zone, environment.max_event_time_ahead)?)
+        }
+        PlanOperator::WindowTableFunction(function) => {
+            Box::new(WindowTableFunction::new(function, &node.schema, zone)?)
+        }
+        PlanOperator::LocalWindowAggregate(aggregate) => {
+            Box::new(LocalWindowAggregate::new(aggregate, input(node, plan)?, &node.schema, zone)?)
+        }
+        PlanOperator::GlobalWindowAggregate(aggregate) => {
+            let TaskEnvironment { task, parallelism, .. } = *environment;
+            Box::new(GlobalWindowAggregate::new(node, aggregate, input(node, plan)?, zone, task, parallelism)?)
+        }
+    };
+    Ok(Some(operator))
+}
+
+fn input<'a>(node: &Node, plan: &'a Plan) -> Result<&'a Schema> {
+    let input = node.inputs.first().and_then(|&input| plan.nodes.get(input));
+    input.map(|node| &node.schema).ok_or_else(|| Error::fail_job("the plan has an operator without input"))
+}
