@@ -102,7 +102,10 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         Operator::Values(values) => {
             let rows = values.rows.iter().map(|row| {
                 let row = row.iter().zip(&node.schema.columns);
-                format!("({})", joined(row.map(|(value, column)| expression::print_literal(value, &column.data_type.kind))))
+                format!(
+                    "({})",
+                    joined(row.map(|(value, column)| expression::print_literal(value, &column.data_type.kind)))
+                )
             });
             format!("rows=[{}]", joined(rows))
         }

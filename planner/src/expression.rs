@@ -40,7 +40,7 @@ pub enum Literal {
     /// TINYINT to BIGINT.
     Integer(i64),
     /// The unscaled value; the scale is the type's.
-    Decimal(i128),
+    Decimal(#[serde(with = "digits")] i128),
     /// FLOAT and DOUBLE.
     Double(f64),
     String(String),
@@ -88,5 +88,19 @@ impl Expression {
                 otherwise.walk(visit);
             }
         }
+    }
+}
+
+/// A DECIMAL's digits as text: JSON's readers don't agree on numbers beyond 64 bits.
+mod digits {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &i128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

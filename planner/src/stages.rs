@@ -5,9 +5,10 @@
 use crate::bind::{Node as TreeNode, Tree, column};
 use crate::error::SqlError;
 use crate::explain;
+use crate::expression::{Expression, ExpressionKind};
 use crate::plan::{
-    AggregateCall, Calc, Column, Exchange, Node, NodeId, Operator, PLAN_VERSION, Plan, Schema, Values, WatermarkAssigner,
-    Window, WindowAggregate, WindowProperty, WindowTableFunction, WindowTime,
+    AggregateCall, Calc, Column, Exchange, Node, NodeId, Operator, PLAN_VERSION, Plan, Schema, Values,
+    WatermarkAssigner, Window, WindowAggregate, WindowProperty, WindowTableFunction, WindowTime,
 };
 use crate::types::{DataType, TypeKind};
 use std::collections::{HashMap, HashSet};
@@ -131,22 +132,40 @@ fn number_stages(plan: &mut Plan) {
     }
 }
 
-/// Hashes what each operator is, in names rather than in places of columns, with the ids of its inputs:
-/// reading one column more elsewhere leaves the ids as they are. What a scan reads is not part of it.
+/// Hashes what each operator is, in names rather than in places of columns, with what it reads: another
+/// query beside this one, or one column more from a table, leaves the ids as they are.
 fn name_operators(plan: &mut Plan) {
     let mut taken = HashSet::new();
+    let mut lineages: Vec<u32> = Vec::with_capacity(plan.nodes.len());
     for id in 0..plan.nodes.len() {
         let node = &plan.nodes[id];
         let mut identity = explain::identity(plan, id);
         for input in &node.inputs {
-            identity.push_str(&format!(" {:08x}", plan.nodes[*input].operator_id));
+            identity.push_str(&format!(" {:08x}", lineages[*input]));
         }
+        // Picking columns leaves no trace: whether it takes an operator depends on the other queries.
+        let lineage = match node.inputs.as_slice() {
+            [input] if only_picks_columns(&node.operator) => lineages[*input],
+            _ => hash(&identity),
+        };
+        lineages.push(lineage);
         let operator_id = (0_u32..)
             .map(|attempt| if attempt == 0 { hash(&identity) } else { hash(&format!("{identity} #{attempt}")) })
             .find(|candidate| *candidate != 0 && taken.insert(*candidate))
             .expect("a plan has fewer operators than there are ids");
         plan.nodes[id].operator_id = operator_id;
     }
+}
+
+fn only_picks_columns(operator: &Operator) -> bool {
+    fn is_path(expression: &Expression) -> bool {
+        match &expression.kind {
+            ExpressionKind::Column(_) => true,
+            ExpressionKind::Field { input, .. } => is_path(input),
+            _ => false,
+        }
+    }
+    matches!(operator, Operator::Calc(Calc { filter: None, projection }) if projection.iter().all(is_path))
 }
 
 /// FNV-1a of 64 bits, folded. Persisted: state is found by it.

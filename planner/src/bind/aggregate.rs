@@ -81,9 +81,7 @@ impl ExpressionBinder<'_> {
         // What stands inside a call is bound over the rows, where no aggregate can be.
         let clause = "an aggregate function";
         let (argument, distinct) = match argument(&name, function).map_err(|error| error.at(span))? {
-            (Some(argument), distinct) => {
-                (Some(ExpressionBinder::new(self.scope, clause).bind(argument)?), distinct)
-            }
+            (Some(argument), distinct) => (Some(ExpressionBinder::new(self.scope, clause).bind(argument)?), distinct),
             (None, distinct) => (None, distinct),
         };
         let filter = match &function.filter {
@@ -177,10 +175,8 @@ fn only_where(filter: Expression, value: Expression) -> Expression {
 }
 
 fn is_ordered(kind: &TypeKind) -> bool {
-    !matches!(
-        kind,
-        TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) | TypeKind::Null
-    ) && !kind.is_binary()
+    !matches!(kind, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) | TypeKind::Null)
+        && !kind.is_binary()
 }
 
 /// The partial columns that the local phase emits for a call.

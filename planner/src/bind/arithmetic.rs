@@ -56,9 +56,7 @@ pub(super) fn decimal(operation: Arithmetic, left: (u8, u8), right: (u8, u8)) ->
     let (p2, s2) = (i32::from(right.0), i32::from(right.1));
     let larger_scale = s1.max(s2);
     match operation {
-        Arithmetic::Plus | Arithmetic::Minus => {
-            fit((p1 - s1).max(p2 - s2) + larger_scale + 1, larger_scale)
-        }
+        Arithmetic::Plus | Arithmetic::Minus => fit((p1 - s1).max(p2 - s2) + larger_scale + 1, larger_scale),
         Arithmetic::Times => fit(p1 + p2 + 1, s1 + s2),
         Arithmetic::Divide => {
             let scale = MIN_DIVISION_SCALE.max(s1 + p2 + 1);

@@ -21,7 +21,10 @@ pub(super) fn by_name(name: &'static str, arguments: Vec<Expression>) -> Result<
 }
 
 /// Checks and converts the arguments.
-pub(super) fn call(definition: &'static FunctionDefinition, arguments: Vec<Expression>) -> Result<Expression, SqlError> {
+pub(super) fn call(
+    definition: &'static FunctionDefinition,
+    arguments: Vec<Expression>,
+) -> Result<Expression, SqlError> {
     if definition.name == "MOD"
         && let [_, _] = arguments.as_slice()
     {
@@ -122,8 +125,11 @@ fn common_kind(definition: &FunctionDefinition, arguments: &[Expression]) -> Res
             Some(kind) => {
                 let both = if compares { coerce::comparable(&kind, next) } else { common(&kind, next) };
                 both.ok_or_else(|| {
-                    SqlError::invalid(format!("the arguments of {} have no common type: {kind} and {next}", definition.name))
-                        .hint("CAST them to one type")
+                    SqlError::invalid(format!(
+                        "the arguments of {} have no common type: {kind} and {next}",
+                        definition.name
+                    ))
+                    .hint("CAST them to one type")
                 })?
             }
         });
@@ -160,9 +166,7 @@ fn convert(
         }
         Parameter::Interval => (kind.is_interval(), null.then_some(TypeKind::IntervalDayTime)),
         Parameter::Unit => (matches!(argument.kind, ExpressionKind::Literal(Literal::String(_))), None),
-        Parameter::Collection => {
-            (matches!(kind, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_)), None)
-        }
+        Parameter::Collection => (matches!(kind, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_)), None),
     };
     if !fits && !(null && target.is_some()) {
         return Err(wrong_type(definition, parameter, index, &kind));
@@ -191,7 +195,9 @@ fn wrong_type(definition: &FunctionDefinition, parameter: Parameter, index: usiz
     let error = SqlError::invalid(format!("argument {} of {name} is {kind}, but must be {wanted}", index + 1));
     match parameter {
         Parameter::String => error.hint("CAST(… AS STRING)"),
-        Parameter::Int | Parameter::BigInt if kind.is_character() || kind.is_numeric() => error.hint("CAST(… AS BIGINT)"),
+        Parameter::Int | Parameter::BigInt if kind.is_character() || kind.is_numeric() => {
+            error.hint("CAST(… AS BIGINT)")
+        }
         Parameter::Double | Parameter::Numeric if kind.is_character() => error.hint("CAST(… AS DOUBLE)"),
         Parameter::Timestamp if kind.is_integer() => {
             error.hint("TO_TIMESTAMP_LTZ(n, 3) reads milliseconds since the epoch")
@@ -227,9 +233,7 @@ fn result_kind(
 fn rule(name: &str, arguments: &[Expression], common: Option<TypeKind>) -> Result<TypeKind, SqlError> {
     let first = arguments.first().map_or(TypeKind::Null, |argument| argument.data_type.kind.clone());
     Ok(match (name, first) {
-        ("CEIL" | "FLOOR", TypeKind::Decimal { precision, scale }) => {
-            arithmetic::rounded(precision, scale, 0)
-        }
+        ("CEIL" | "FLOOR", TypeKind::Decimal { precision, .. }) => TypeKind::Decimal { precision, scale: 0 },
         ("ROUND" | "TRUNCATE", TypeKind::Decimal { precision, scale }) => match &arguments[1].kind {
             ExpressionKind::Literal(Literal::Integer(places)) => {
                 arithmetic::rounded(precision, scale, (*places).clamp(-38, 38) as i32)
@@ -244,7 +248,10 @@ fn rule(name: &str, arguments: &[Expression], common: Option<TypeKind>) -> Resul
             arguments
                 .iter()
                 .enumerate()
-                .map(|(index, argument)| RowField { name: format!("EXPR${index}"), data_type: argument.data_type.clone() })
+                .map(|(index, argument)| RowField {
+                    name: format!("EXPR${index}"),
+                    data_type: argument.data_type.clone(),
+                })
                 .collect(),
         ),
         (_, kind) => kind,
@@ -293,7 +300,17 @@ pub(super) fn extract(unit: &str, time: Expression) -> Result<Expression, SqlErr
 /// `FLOOR(time TO unit)`, `CEIL(time TO unit)`.
 pub(super) fn floor_to(function: &str, time: Expression, unit: &str) -> Result<Expression, SqlError> {
     const UNITS: &[&str] = &[
-        "MILLENNIUM", "CENTURY", "DECADE", "YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND",
+        "MILLENNIUM",
+        "CENTURY",
+        "DECADE",
+        "YEAR",
+        "QUARTER",
+        "MONTH",
+        "WEEK",
+        "DAY",
+        "HOUR",
+        "MINUTE",
+        "SECOND",
         "MILLISECOND",
     ];
     if !UNITS.contains(&unit) {
@@ -312,9 +329,9 @@ pub(super) fn timestamp_diff(unit: &str, from: Expression, to: Expression) -> Re
             .hint(format!("the units are {}", UNITS.join(", "))));
     }
     let (l, r) = (&from.data_type.kind, &to.data_type.kind);
-    let kind = common(l, r)
-        .filter(|kind| kind.is_timestamp() || *kind == TypeKind::Date)
-        .ok_or_else(|| SqlError::invalid(format!("TIMESTAMPDIFF needs two dates or timestamps, but these are {l} and {r}")))?;
+    let kind = common(l, r).filter(|kind| kind.is_timestamp() || *kind == TypeKind::Date).ok_or_else(|| {
+        SqlError::invalid(format!("TIMESTAMPDIFF needs two dates or timestamps, but these are {l} and {r}"))
+    })?;
     by_name("TIMESTAMPDIFF", vec![literal::string(unit), cast(from, &kind), cast(to, &kind)])
 }
 

@@ -15,14 +15,10 @@ pub(super) fn common(left: &TypeKind, right: &TypeKind) -> Option<TypeKind> {
     match (left, right) {
         (T::Null, other) | (other, T::Null) => Some(other.clone()),
         (l, r) if l.is_numeric() && r.is_numeric() => Some(common_number(l, r)),
-        (l, r) if l.is_character() && r.is_character() => {
-            Some(T::VarChar { length: length(l).max(length(r)) })
-        }
+        (l, r) if l.is_character() && r.is_character() => Some(T::VarChar { length: length(l).max(length(r)) }),
         (l, r) if l.is_binary() && r.is_binary() => Some(T::VarBinary { length: length(l).max(length(r)) }),
         (T::Time { precision: l }, T::Time { precision: r }) => Some(T::Time { precision: *l.max(r) }),
-        (T::Timestamp { precision: l }, T::Timestamp { precision: r }) => {
-            Some(T::Timestamp { precision: *l.max(r) })
-        }
+        (T::Timestamp { precision: l }, T::Timestamp { precision: r }) => Some(T::Timestamp { precision: *l.max(r) }),
         (
             T::TimestampLtz { precision: l } | T::Timestamp { precision: l },
             T::TimestampLtz { precision: r } | T::Timestamp { precision: r },
@@ -52,7 +48,11 @@ fn common_number(left: &TypeKind, right: &TypeKind) -> TypeKind {
         (T::Float, T::Float) => T::Float,
         (T::Float, _) | (_, T::Float) => T::Double,
         (l, r) if l.is_integer() && r.is_integer() => {
-            if width(l) >= width(r) { l.clone() } else { r.clone() }
+            if width(l) >= width(r) {
+                l.clone()
+            } else {
+                r.clone()
+            }
         }
         (l, r) => {
             let ((p1, s1), (p2, s2)) =
@@ -88,9 +88,7 @@ fn length(kind: &TypeKind) -> u32 {
 
 /// The type in which two operands are compared; strings are read as what they are compared to.
 pub(super) fn comparable(left: &TypeKind, right: &TypeKind) -> Option<TypeKind> {
-    let is_time = |kind: &TypeKind| {
-        kind.is_timestamp() || matches!(kind, TypeKind::Date | TypeKind::Time { .. })
-    };
+    let is_time = |kind: &TypeKind| kind.is_timestamp() || matches!(kind, TypeKind::Date | TypeKind::Time { .. });
     match (left, right) {
         (time, text) | (text, time) if is_time(time) && text.is_character() => Some(match time {
             TypeKind::Timestamp { precision } => TypeKind::Timestamp { precision: (*precision).max(3) },
@@ -124,8 +122,7 @@ pub(super) fn castable(from: &TypeKind, to: &TypeKind) -> bool {
         (T::Null, _) => true,
         (from, to) if same(from, to) => true,
         (from, to) if from.is_character() => {
-            !matches!(to, T::Array(_) | T::Map(..) | T::Multiset(_) | T::Row(_) | T::Null)
-                && !to.is_interval()
+            !matches!(to, T::Array(_) | T::Map(..) | T::Multiset(_) | T::Row(_) | T::Null) && !to.is_interval()
         }
         // Everything prints.
         (_, to) if to.is_character() => true,
@@ -135,9 +132,7 @@ pub(super) fn castable(from: &TypeKind, to: &TypeKind) -> bool {
         (from, to) if from.is_numeric() => to.is_numeric(),
         (T::Date, to) => to.is_timestamp(),
         (T::Time { .. }, to) => matches!(to, T::Time { .. }) || to.is_timestamp(),
-        (from, to) if from.is_timestamp() => {
-            to.is_timestamp() || matches!(to, T::Date | T::Time { .. })
-        }
+        (from, to) if from.is_timestamp() => to.is_timestamp() || matches!(to, T::Date | T::Time { .. }),
         (T::Array(from), T::Array(to)) => castable(&from.kind, &to.kind),
         (T::Map(from_key, from), T::Map(to_key, to)) => {
             castable(&from_key.kind, &to_key.kind) && castable(&from.kind, &to.kind)

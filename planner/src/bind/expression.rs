@@ -66,9 +66,7 @@ impl<'a> ExpressionBinder<'a> {
             Expr::IsFalse(e) => self.test("IS_FALSE", e),
             Expr::IsNotFalse(e) => self.test("IS_NOT_FALSE", e),
             Expr::IsDistinctFrom(l, r) => operator::compare("IS_DISTINCT_FROM", self.bind(l)?, self.bind(r)?),
-            Expr::IsNotDistinctFrom(l, r) => {
-                operator::compare("IS_NOT_DISTINCT_FROM", self.bind(l)?, self.bind(r)?)
-            }
+            Expr::IsNotDistinctFrom(l, r) => operator::compare("IS_NOT_DISTINCT_FROM", self.bind(l)?, self.bind(r)?),
             Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
             Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
             Expr::Like { negated, any: false, expr, pattern, escape_char } => {
@@ -97,9 +95,7 @@ impl<'a> ExpressionBinder<'a> {
             }
             Expr::Ceil { expr, field } => self.floor_or_ceil("CEIL", expr, field),
             Expr::Floor { expr, field } => self.floor_or_ceil("FLOOR", expr, field),
-            Expr::Position { expr, r#in } => {
-                call::by_name("POSITION", vec![self.bind(expr)?, self.bind(r#in)?])
-            }
+            Expr::Position { expr, r#in } => call::by_name("POSITION", vec![self.bind(expr)?, self.bind(r#in)?]),
             Expr::Substring { expr, substring_from, substring_for, .. } => {
                 let mut arguments = vec![self.bind(expr)?];
                 for part in [substring_from, substring_for].into_iter().flatten() {
@@ -298,7 +294,8 @@ impl<'a> ExpressionBinder<'a> {
             let from = &input.data_type.kind;
             let error = SqlError::invalid(format!("{from} can't be cast to {target}"));
             return Err(match (from.is_numeric(), target.is_timestamp()) {
-                (true, true) => error.hint("TO_TIMESTAMP_LTZ(n, 3) reads milliseconds since the epoch, TO_TIMESTAMP_LTZ(n, 0) seconds"),
+                (true, true) => error
+                    .hint("TO_TIMESTAMP_LTZ(n, 3) reads milliseconds since the epoch, TO_TIMESTAMP_LTZ(n, 0) seconds"),
                 _ if from.is_timestamp() && target.is_numeric() => {
                     error.hint("EXTRACT(EPOCH FROM t) gives seconds since the epoch")
                 }
@@ -321,9 +318,8 @@ impl<'a> ExpressionBinder<'a> {
                 call::by_name(function, vec![input])
             }
             CeilFloorKind::DateTimeField(field) => call::floor_to(function, input, &interval::unit(field)),
-            CeilFloorKind::Scale(_) => {
-                Err(SqlError::invalid(format!("{function} takes one number")).hint("ROUND(x, places) rounds to decimal places"))
-            }
+            CeilFloorKind::Scale(_) => Err(SqlError::invalid(format!("{function} takes one number"))
+                .hint("ROUND(x, places) rounds to decimal places")),
         }
     }
 }
@@ -334,11 +330,8 @@ pub(super) fn case(branches: Vec<(Expression, Expression)>, otherwise: Expressio
     let mut nullable = otherwise.data_type.nullable;
     for (_, result) in &branches {
         kind = common(&kind, &result.data_type.kind).ok_or_else(|| {
-            SqlError::invalid(format!(
-                "the results of CASE have no common type: {kind} and {}",
-                result.data_type.kind
-            ))
-            .hint("CAST them to one type")
+            SqlError::invalid(format!("the results of CASE have no common type: {kind} and {}", result.data_type.kind))
+                .hint("CAST them to one type")
         })?;
         nullable |= result.data_type.nullable;
     }
@@ -364,7 +357,8 @@ fn binary(digits: &str) -> Result<Expression, SqlError> {
         .step_by(2)
         .map(|at| digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
         .collect();
-    let bytes = bytes.ok_or_else(|| SqlError::syntax(format!("X'{digits}' is not made of pairs of hexadecimal digits")))?;
+    let bytes =
+        bytes.ok_or_else(|| SqlError::syntax(format!("X'{digits}' is not made of pairs of hexadecimal digits")))?;
     let length = (bytes.len() as u32).max(1);
     Ok(literal::constant(Literal::Binary(bytes), TypeKind::Binary { length }))
 }
@@ -374,8 +368,9 @@ fn typed_string(typed: &TypedString) -> Result<Expression, SqlError> {
     let Value::SingleQuotedString(text) = &typed.value.value else {
         return Err(SqlError::syntax("expected a string in single quotes"));
     };
-    let unreadable =
-        |what: &str, form: &str| SqlError::invalid(format!("'{text}' is not a {what}")).hint(format!("the form is {form}"));
+    let unreadable = |what: &str, form: &str| {
+        SqlError::invalid(format!("'{text}' is not a {what}")).hint(format!("the form is {form}"))
+    };
     match &typed.data_type {
         sqlparser::ast::DataType::Date => literal::date(text)
             .map(|days| literal::constant(Literal::Date(days), TypeKind::Date))

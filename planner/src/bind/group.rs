@@ -70,7 +70,9 @@ impl Grouping {
             }
             _ => {}
         }
-        let bound = ExpressionBinder::new(scope, "GROUP BY").bind(expression).map_err(|error| alias_hint(error, expression, select))?;
+        let bound = ExpressionBinder::new(scope, "GROUP BY")
+            .bind(expression)
+            .map_err(|error| alias_hint(error, expression, select))?;
         match &bound.kind {
             ExpressionKind::Column(index) if scope.roles[*index].is_window() => {
                 self.has_start |= scope.roles[*index] == Role::WindowStart;
@@ -106,15 +108,18 @@ impl Grouping {
             return Ok((tree.clone(), Window { kind, time: time_column }, time));
         }
         let Some(origin) = relation.window.filter(|_| self.has_start || self.has_end) else {
-            return Err(SqlError::unsupported("GROUP BY without a window (its result would be updated with every row)")
+            let what = if self.keys.is_empty() { "an aggregation" } else { "GROUP BY" };
+            return Err(SqlError::unsupported(format!("{what} without a window (its result would be updated with every row)"))
                 .at(span)
                 .hint("group by window_start and window_end of FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))"));
         };
         if !(self.has_start && self.has_end) {
             let missing = if self.has_start { "window_end" } else { "window_start" };
-            return Err(SqlError::unsupported(format!("GROUP BY a window without {missing} (its result would be updated)"))
-                .at(span)
-                .hint(format!("add {missing} to GROUP BY")));
+            return Err(SqlError::unsupported(format!(
+                "GROUP BY a window without {missing} (its result would be updated)"
+            ))
+            .at(span)
+            .hint(format!("add {missing} to GROUP BY")));
         }
         if !origin.aggregated
             && let Some((tree, window)) = window::detach(tree)
@@ -126,12 +131,7 @@ impl Grouping {
     }
 
     /// Adds the aggregation to the tree.
-    pub(super) fn aggregate(
-        self,
-        relation: Relation,
-        calls: &AggregateCalls,
-        span: Span,
-    ) -> Result<Grouped, SqlError> {
+    pub(super) fn aggregate(self, relation: Relation, calls: &AggregateCalls, span: Span) -> Result<Grouped, SqlError> {
         let (tree, window, time) = self.window(&relation, span)?;
         let input_roles = relation.roles.clone();
         let input_names = relation.column_names().map(str::to_owned).collect();
@@ -186,7 +186,8 @@ fn again(relation: &Relation, origin: WindowOrigin, span: Span) -> Result<(Tree,
         (WindowKind::Cumulate { .. }, _) => Some("CUMULATE"),
     };
     if let Some(name) = name {
-        let what = if origin.aggregated { "a second aggregation over" } else { "an expression between aggregation and" };
+        let what =
+            if origin.aggregated { "a second aggregation over" } else { "an expression between aggregation and" };
         return Err(SqlError::unsupported(format!("{what} the windows of {name}")).at(span));
     }
     let TimeKind::Event { local_time_zone } = origin.time else {
@@ -203,7 +204,8 @@ fn again(relation: &Relation, origin: WindowOrigin, span: Span) -> Result<(Tree,
                 relation.column_names().map(str::to_owned).zip(tree.identity()).collect();
             let millisecond = super::literal::constant(Literal::Milliseconds(1), TypeKind::IntervalDayTime);
             let end = Expression::column(end, window_bound());
-            projection.push(("$rowtime".to_owned(), call::node("DATETIME_MINUS", vec![end, millisecond], window_bound())));
+            projection
+                .push(("$rowtime".to_owned(), call::node("DATETIME_MINUS", vec![end, millisecond], window_bound())));
             let column = projection.len() - 1;
             let window = Window { kind: origin.kind, time: WindowTime::Event { column, local_time_zone } };
             Ok((tree.calc(None, projection), window))

@@ -28,13 +28,18 @@ pub(crate) fn insert(binder: &mut QueryBinder<'_>, insert: &Insert) -> Result<Tr
     let mut projection = Vec::with_capacity(columns.len());
     let values: Vec<Expression> = relation.tree.identity();
     for column in columns {
-        let (ColumnKind::Physical { data_type } | ColumnKind::Metadata { data_type, .. }) = &column.kind else { continue };
+        let (ColumnKind::Physical { data_type } | ColumnKind::Metadata { data_type, .. }) = &column.kind else {
+            continue;
+        };
         let value = match given.iter().position(|name| *name == column.name) {
             Some(index) => assigned(values[index].clone(), column, data_type, index, &insert.query)?,
             None if data_type.nullable => literal::null(data_type.kind.clone()),
             None => {
-                return Err(SqlError::invalid(format!("the column `{}` is NOT NULL, but the INSERT leaves it out", column.name))
-                    .at(insert.target.span));
+                return Err(SqlError::invalid(format!(
+                    "the column `{}` is NOT NULL, but the INSERT leaves it out",
+                    column.name
+                ))
+                .at(insert.target.span));
             }
         };
         targets.push(match &column.kind {
@@ -80,7 +85,8 @@ fn given_columns(
 }
 
 fn wrong_count(given: &[String], relation: &Relation, insert: &Insert) -> SqlError {
-    let query: Vec<String> = relation.tree.columns.iter().map(|column| format!("`{}` {}", column.name, column.data_type.kind)).collect();
+    let query: Vec<String> =
+        relation.tree.columns.iter().map(|column| format!("`{}` {}", column.name, column.data_type.kind)).collect();
     SqlError::invalid(format!(
         "the query has {} columns, but `{}` takes {}",
         query.len(),

@@ -44,7 +44,15 @@ pub(super) fn singular(name: &str) -> String {
     let name = name.to_ascii_uppercase();
     let plural = matches!(
         name.as_str(),
-        "YEARS" | "QUARTERS" | "MONTHS" | "WEEKS" | "DAYS" | "HOURS" | "MINUTES" | "SECONDS" | "MILLISECONDS"
+        "YEARS"
+            | "QUARTERS"
+            | "MONTHS"
+            | "WEEKS"
+            | "DAYS"
+            | "HOURS"
+            | "MINUTES"
+            | "SECONDS"
+            | "MILLISECONDS"
             | "MICROSECONDS"
     );
     if plural { name[..name.len() - 1].to_owned() } else { name }

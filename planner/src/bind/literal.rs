@@ -39,6 +39,9 @@ pub(super) fn number(text: &str) -> Result<Expression, SqlError> {
     let too_long = || SqlError::invalid(format!("the number {text} has more than 38 digits"));
     if text.contains(['e', 'E']) {
         let value: f64 = text.parse().map_err(|_| SqlError::syntax(format!("{text} is not a number")))?;
+        if !value.is_finite() {
+            return Err(SqlError::invalid(format!("the number {text} is too large for a DOUBLE")));
+        }
         return Ok(constant(Literal::Double(value), TypeKind::Double));
     }
     let Some((whole, fraction)) = text.split_once('.') else {
@@ -66,6 +69,7 @@ pub(super) fn number(text: &str) -> Result<Expression, SqlError> {
 
 /// The value in another type where that is exact and always succeeds; None leaves it to the runtime.
 pub(super) fn converted(value: &Literal, from: &TypeKind, to: &TypeKind) -> Option<Literal> {
+    let to_kind = to;
     match (value, to) {
         (Literal::Null, _) => Some(Literal::Null),
         (value, to) if from == to => Some(value.clone()),
@@ -78,9 +82,7 @@ pub(super) fn converted(value: &Literal, from: &TypeKind, to: &TypeKind) -> Opti
             };
             fits.then_some(Literal::Integer(*value))
         }
-        (Literal::Integer(value), TypeKind::Double) if value.abs() <= 1 << 53 => {
-            Some(Literal::Double(*value as f64))
-        }
+        (Literal::Integer(value), TypeKind::Double) if value.abs() <= 1 << 53 => Some(Literal::Double(*value as f64)),
         (Literal::Integer(value), TypeKind::Decimal { precision, scale }) => {
             rescaled(i128::from(*value), 0, *precision, *scale)
         }
@@ -96,11 +98,29 @@ pub(super) fn converted(value: &Literal, from: &TypeKind, to: &TypeKind) -> Opti
         (Literal::String(text), TypeKind::VarChar { length }) => {
             (text.chars().count() <= *length as usize).then(|| Literal::String(text.clone()))
         }
+        (
+            Literal::Timestamp(value),
+            TypeKind::Timestamp { precision: to } | TypeKind::TimestampLtz { precision: to },
+        ) if std::mem::discriminant(from) == std::mem::discriminant(to_kind) => match from {
+            TypeKind::Timestamp { precision } | TypeKind::TimestampLtz { precision } if precision <= to => {
+                value.checked_mul(per_second(*to) / per_second(*precision)).map(Literal::Timestamp)
+            }
+            _ => None,
+        },
         (Literal::String(text), TypeKind::Date) => date(text).map(Literal::Date),
         (Literal::String(text), TypeKind::Timestamp { precision }) => {
             timestamp(text, *precision).map(Literal::Timestamp)
         }
         _ => None,
+    }
+}
+
+/// Units of a timestamp's precision in a second.
+pub(crate) fn per_second(precision: u8) -> i64 {
+    match precision {
+        0..=3 => 1_000,
+        4..=6 => 1_000_000,
+        _ => 1_000_000_000,
     }
 }
 

@@ -20,7 +20,7 @@ mod table;
 mod insert;
 
 pub(crate) use insert::insert;
-pub(crate) use literal::{date_text, decimal_text};
+pub(crate) use literal::{date_text, decimal_text, per_second};
 pub(crate) use query::QueryBinder;
 pub(crate) use relation::{Node, Tree, column};
 pub(crate) use table::check_declarations;

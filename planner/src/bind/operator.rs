@@ -65,7 +65,8 @@ pub(super) fn not(operand: Expression) -> Expression {
 
 /// The operands in the type in which they compare.
 pub(super) fn compare(name: &'static str, left: Expression, right: Expression) -> Result<Expression, SqlError> {
-    let Some(kind) = comparable(&left.data_type.kind, &right.data_type.kind) else {
+    let exact = as_literal_of(&right, &left).or_else(|| as_literal_of(&left, &right));
+    let Some(kind) = exact.or_else(|| comparable(&left.data_type.kind, &right.data_type.kind)) else {
         let (l, r) = (&left.data_type.kind, &right.data_type.kind);
         return Err(SqlError::invalid(format!("{l} and {r} can't be compared"))
             .hint(format!("CAST one of them: CAST(… AS {})", if l.is_character() { r } else { l })));
@@ -74,6 +75,15 @@ pub(super) fn compare(name: &'static str, left: Expression, right: Expression) -
         return Err(SqlError::invalid(format!("values of type {kind} can't be compared")));
     }
     call::by_name(name, vec![cast(left, &kind), cast(right, &kind)])
+}
+
+/// The other side's exact numeric type, where the literal has it without any loss: then only the literal
+/// is converted, and not every row's value.
+fn as_literal_of(literal: &Expression, other: &Expression) -> Option<TypeKind> {
+    let ExpressionKind::Literal(value) = &literal.kind else { return None };
+    let kind = &other.data_type.kind;
+    let both_exact = as_decimal(kind).is_some() && as_decimal(&literal.data_type.kind).is_some();
+    (both_exact && literal::converted(value, &literal.data_type.kind, kind).is_some()).then(|| kind.clone())
 }
 
 fn is_comparable(kind: &TypeKind, name: &str) -> bool {
@@ -111,11 +121,7 @@ pub(super) fn negate(operand: Expression) -> Result<Expression, SqlError> {
 }
 
 /// `+ - * / %`.
-pub(super) fn arithmetic(
-    operation: Arithmetic,
-    left: Expression,
-    right: Expression,
-) -> Result<Expression, SqlError> {
+pub(super) fn arithmetic(operation: Arithmetic, left: Expression, right: Expression) -> Result<Expression, SqlError> {
     let (l, r) = (left.data_type.kind.clone(), right.data_type.kind.clone());
     if (is_time(&l) && r.is_interval()) || (l.is_interval() && is_time(&r)) {
         return shift(operation, left, right);
@@ -134,8 +140,7 @@ pub(super) fn arithmetic(
         return Err(not_applicable(operation, l, r));
     }
     let nullable = left.data_type.nullable || right.data_type.nullable;
-    let has_decimal =
-        matches!(l, TypeKind::Decimal { .. }) || matches!(r, TypeKind::Decimal { .. });
+    let has_decimal = matches!(l, TypeKind::Decimal { .. }) || matches!(r, TypeKind::Decimal { .. });
     let (left, right, kind) = match (as_decimal(l), as_decimal(r)) {
         (Some(left_digits), Some(right_digits)) if has_decimal => {
             let kind = arithmetic::decimal(operation, left_digits, right_digits);

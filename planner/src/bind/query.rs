@@ -13,8 +13,8 @@ use crate::expression::{Expression, ExpressionKind, Literal};
 use crate::parse::{TableOption, table_hints};
 use crate::types::{DataType, TypeKind};
 use sqlparser::ast::{
-    Expr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias,
-    TableFactor, TableWithJoins, Values,
+    Expr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableAlias, TableFactor, TableWithJoins, Values,
 };
 
 /// Views inside views, and queries inside queries.
@@ -88,7 +88,11 @@ impl<'a> QueryBinder<'a> {
             SetExpr::SetOperation { op, set_quantifier, right, .. } => {
                 let all = if *set_quantifier == SetQuantifier::All { " ALL" } else { "" };
                 let error = SqlError::unsupported(format!("{op}{all}")).at(right.span().into());
-                Err(if *op == SetOperator::Union { error.hint("UNION ALL keeps duplicates, and is supported") } else { error })
+                Err(if *op == SetOperator::Union {
+                    error.hint("UNION ALL keeps duplicates, and is supported")
+                } else {
+                    error
+                })
             }
             other => Err(SqlError::unsupported("this kind of query").at(other.span().into())),
         }
@@ -182,7 +186,9 @@ impl<'a> QueryBinder<'a> {
                 bound.push(ExpressionBinder::new(&scope, "VALUES").bind(value)?);
             }
             if rows.first().is_some_and(|first| first.len() != bound.len()) {
-                return Err(SqlError::invalid("the rows of VALUES have different numbers of columns").at(values.span().into()));
+                return Err(
+                    SqlError::invalid("the rows of VALUES have different numbers of columns").at(values.span().into())
+                );
             }
             rows.push(bound);
         }
@@ -215,7 +221,8 @@ fn constant_rows(rows: Vec<Vec<Expression>>) -> Result<Relation, SqlError> {
     let mut constants = Vec::new();
     let mut computed = Vec::new();
     for row in rows {
-        let row: Vec<Expression> = row.into_iter().zip(&types).map(|(value, data_type)| cast(value, &data_type.kind)).collect();
+        let row: Vec<Expression> =
+            row.into_iter().zip(&types).map(|(value, data_type)| cast(value, &data_type.kind)).collect();
         match row.iter().map(literal_value).collect::<Option<Vec<Literal>>>() {
             Some(row) => constants.push(row),
             None => computed.push(row),
@@ -264,8 +271,11 @@ fn union(left: Relation, right: Relation) -> Result<Relation, SqlError> {
     for (column, other) in columns.iter_mut().zip(&right.tree.columns) {
         let (l, r) = (&column.data_type, &other.data_type);
         let kind = common(&l.kind, &r.kind).ok_or_else(|| {
-            SqlError::invalid(format!("the column `{}` of UNION ALL has no common type: {} and {}", column.name, l.kind, r.kind))
-                .hint("CAST one of them")
+            SqlError::invalid(format!(
+                "the column `{}` of UNION ALL has no common type: {} and {}",
+                column.name, l.kind, r.kind
+            ))
+            .hint("CAST one of them")
         })?;
         column.data_type = DataType { kind, nullable: l.nullable || r.nullable };
     }
@@ -285,12 +295,14 @@ fn union(left: Relation, right: Relation) -> Result<Relation, SqlError> {
 
 /// The tree with its columns cast to the types of `columns`.
 fn converted(tree: Tree, columns: &[crate::plan::Column]) -> Tree {
-    let kinds = |tree: &Tree| tree.columns.iter().map(|column| column.data_type.kind.clone()).collect::<Vec<TypeKind>>();
+    let kinds =
+        |tree: &Tree| tree.columns.iter().map(|column| column.data_type.kind.clone()).collect::<Vec<TypeKind>>();
     let mut tree = if kinds(&tree).iter().eq(columns.iter().map(|column| &column.data_type.kind)) {
         tree
     } else {
         let values = tree.identity().into_iter().zip(columns);
-        let projection = values.map(|(value, column)| (column.name.clone(), cast(value, &column.data_type.kind))).collect();
+        let projection =
+            values.map(|(value, column)| (column.name.clone(), cast(value, &column.data_type.kind))).collect();
         tree.calc(None, projection)
     };
     tree.columns = columns.to_vec();
@@ -304,7 +316,7 @@ fn refuse(query: &Query) -> Result<(), SqlError> {
         return at("ORDER BY", order_by.span());
     }
     if let Some(limit) = &query.limit_clause {
-        return at("LIMIT and OFFSET", limit.span());
+        return at("LIMIT", limit.span());
     }
     if query.fetch.is_some() {
         return at("FETCH FIRST", query.span());

@@ -2,9 +2,7 @@
 //! (time attributes, windows). Not here: the plan's graph (`stages.rs`), which is built from it.
 
 use crate::expression::{Expression, Literal};
-use crate::plan::{
-    AggregateCall, Column, Scan, Sink, Window, WindowKind, WindowProperty,
-};
+use crate::plan::{AggregateCall, Column, Scan, Sink, Window, WindowKind, WindowProperty};
 use crate::types::DataType;
 
 /// An operator with its inputs and the columns it emits.
@@ -17,13 +15,26 @@ pub(crate) struct Tree {
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Scan(Scan),
-    Values { rows: Vec<Vec<Literal>> },
+    Values {
+        rows: Vec<Vec<Literal>>,
+    },
     /// Filter, then projection.
-    Calc { input: Box<Tree>, filter: Option<Expression>, projection: Vec<Expression> },
+    Calc {
+        input: Box<Tree>,
+        filter: Option<Expression>,
+        projection: Vec<Expression>,
+    },
     /// Emits its input's columns.
-    Watermark { input: Box<Tree>, column: usize, expression: Expression },
+    Watermark {
+        input: Box<Tree>,
+        column: usize,
+        expression: Expression,
+    },
     /// Emits its input's columns, then `window_start`, `window_end` and `window_time`.
-    WindowTableFunction { input: Box<Tree>, window: Window },
+    WindowTableFunction {
+        input: Box<Tree>,
+        window: Window,
+    },
     /// Emits the keys, the calls' results, then the properties.
     WindowAggregate {
         input: Box<Tree>,
@@ -32,8 +43,13 @@ pub(crate) enum Node {
         calls: Vec<AggregateCall>,
         properties: Vec<WindowProperty>,
     },
-    Union { inputs: Vec<Tree> },
-    Sink { input: Box<Tree>, sink: Sink },
+    Union {
+        inputs: Vec<Tree>,
+    },
+    Sink {
+        input: Box<Tree>,
+        sink: Sink,
+    },
 }
 
 /// A query's result, or what stands in FROM.

@@ -1,9 +1,9 @@
 //! Which names an expression can use, and what they mean: the columns of what stands in FROM, by
 //! name, by the table's name or alias, and down into fields of ROWs.
 
-use crate::connector::nearest;
 use super::relation::{Relation, Role};
 use crate::ast::Span;
+use crate::connector::nearest;
 use crate::error::SqlError;
 use crate::expression::{Expression, ExpressionKind};
 use crate::plan::Column;
@@ -64,8 +64,7 @@ impl<'a> Scope<'a> {
 
     fn not_found(&self, name: &Ident, whole: &[Ident]) -> SqlError {
         if self.columns.is_empty() {
-            return SqlError::invalid(format!("the column `{}` can't be used here", name.value))
-                .at(name.span.into());
+            return SqlError::invalid(format!("the column `{}` can't be used here", name.value)).at(name.span.into());
         }
         if whole.len() > 1 && self.is_qualified_by(&whole[..1]) {
             return self.column_not_found(&whole[1]);
@@ -83,9 +82,11 @@ impl<'a> Scope<'a> {
     }
 
     fn column_not_found(&self, name: &Ident) -> SqlError {
-        SqlError::not_found(format!("there is no column `{}`", name.value))
-            .at(name.span.into())
-            .hint(suggest(&name.value, self.names(), "the columns are"))
+        SqlError::not_found(format!("there is no column `{}`", name.value)).at(name.span.into()).hint(suggest(
+            &name.value,
+            self.names(),
+            "the columns are",
+        ))
     }
 
     fn names(&self) -> impl Iterator<Item = &'a str> + Clone {
@@ -121,7 +122,6 @@ pub(super) fn field(input: Expression, name: &Ident) -> Result<Expression, SqlEr
             .hint(suggest(&name.value, names, "its fields are")));
     };
     let field = &fields[index].data_type;
-    let data_type =
-        DataType { kind: field.kind.clone(), nullable: field.nullable || input.data_type.nullable };
+    let data_type = DataType { kind: field.kind.clone(), nullable: field.nullable || input.data_type.nullable };
     Ok(Expression { kind: ExpressionKind::Field { input: Box::new(input), index }, data_type })
 }

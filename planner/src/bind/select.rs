@@ -142,7 +142,8 @@ fn bound(expression: &Expr, scope: &Scope<'_>, calls: &mut AggregateCalls) -> Re
 
 /// `*` alone: without EXCEPT, REPLACE and the like.
 fn plain(options: &WildcardAdditionalOptions, span: Span) -> Result<(), SqlError> {
-    let WildcardAdditionalOptions { opt_ilike, opt_exclude, opt_except, opt_replace, opt_rename, opt_alias, .. } = options;
+    let WildcardAdditionalOptions { opt_ilike, opt_exclude, opt_except, opt_replace, opt_rename, opt_alias, .. } =
+        options;
     let none = opt_ilike.is_none()
         && opt_exclude.is_none()
         && opt_except.is_none()
@@ -163,7 +164,9 @@ fn all(scope: &Scope<'_>, span: Span) -> impl Iterator<Item = Item> {
 /// `row.*`.
 fn fields(row: Expression, span: Span) -> Result<Vec<Item>, SqlError> {
     let crate::types::TypeKind::Row(fields) = &row.data_type.kind else {
-        return Err(SqlError::invalid(format!("`.*` needs a table or a ROW, but this is {}", row.data_type.kind)).at(span));
+        return Err(
+            SqlError::invalid(format!("`.*` needs a table or a ROW, but this is {}", row.data_type.kind)).at(span)
+        );
     };
     let names: Vec<String> = fields.iter().map(|field| field.name.clone()).collect();
     names

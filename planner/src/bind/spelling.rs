@@ -2,8 +2,8 @@
 //! calls in disguise (`IF`, `NULLIF`, `YEAR`, `INSTR`, …). Not here: types of arguments (`call.rs`).
 
 use super::expression::{ExpressionBinder, case};
-use crate::connector::nearest;
 use super::{aggregate, call, coerce, interval, literal, operator, window};
+use crate::connector::nearest;
 use crate::error::SqlError;
 use crate::expression::Expression;
 use crate::function;
@@ -12,23 +12,104 @@ use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgum
 
 /// Functions of Flink that are not in the catalogue, so that the error can tell them from typing errors.
 const NOT_YET: &[&str] = &[
-    "ARRAY_AGG", "ARRAY_APPEND", "ARRAY_CONCAT", "ARRAY_CONTAINS", "ARRAY_DISTINCT", "ARRAY_EXCEPT",
-    "ARRAY_INTERSECT", "ARRAY_JOIN", "ARRAY_MAX", "ARRAY_MIN", "ARRAY_POSITION", "ARRAY_PREPEND", "ARRAY_REMOVE",
-    "ARRAY_REVERSE", "ARRAY_SLICE", "ARRAY_SORT", "ARRAY_UNION", "BIN", "COLLECT", "CURRENT_CATALOG",
-    "CURRENT_DATABASE", "CURRENT_WATERMARK", "DAYNAME", "ELEMENT", "ELT", "FIRST_VALUE", "GROUP_ID", "GROUPING",
-    "GROUPING_ID", "HEX", "IS_ALPHA", "IS_DECIMAL", "IS_DIGIT", "JSON_ARRAY", "JSON_ARRAYAGG", "JSON_EXISTS",
-    "JSON_OBJECT", "JSON_OBJECTAGG", "JSON_QUERY", "JSON_QUOTE", "JSON_STRING", "JSON_UNQUOTE", "JSON_VALUE",
-    "LAST_VALUE", "LISTAGG", "MAP_ENTRIES", "MAP_FROM_ARRAYS", "MAP_KEYS", "MAP_UNION", "MAP_VALUES",
-    "PARSE_JSON", "PERCENTILE", "PRINTF", "RAND", "RAND_INTEGER", "REGEXP_COUNT", "REGEXP_EXTRACT_ALL",
-    "REGEXP_INSTR", "REGEXP_SUBSTR", "SHA2", "SOURCE_WATERMARK", "SPLIT", "STDDEV_POP", "STDDEV_SAMP", "STR_TO_MAP",
-    "SUBSTRING_INDEX", "SUM0", "TRANSLATE", "TRY_PARSE_JSON", "UNHEX", "URL_DECODE", "URL_ENCODE", "UUID", "VARIANCE",
-    "VAR_POP", "VAR_SAMP",
+    "ARRAY_AGG",
+    "ARRAY_APPEND",
+    "ARRAY_CONCAT",
+    "ARRAY_CONTAINS",
+    "ARRAY_DISTINCT",
+    "ARRAY_EXCEPT",
+    "ARRAY_INTERSECT",
+    "ARRAY_JOIN",
+    "ARRAY_MAX",
+    "ARRAY_MIN",
+    "ARRAY_POSITION",
+    "ARRAY_PREPEND",
+    "ARRAY_REMOVE",
+    "ARRAY_REVERSE",
+    "ARRAY_SLICE",
+    "ARRAY_SORT",
+    "ARRAY_UNION",
+    "BIN",
+    "COLLECT",
+    "CURRENT_CATALOG",
+    "CURRENT_DATABASE",
+    "CURRENT_WATERMARK",
+    "DAYNAME",
+    "ELEMENT",
+    "ELT",
+    "FIRST_VALUE",
+    "GROUP_ID",
+    "GROUPING",
+    "GROUPING_ID",
+    "HEX",
+    "IS_ALPHA",
+    "IS_DECIMAL",
+    "IS_DIGIT",
+    "JSON_ARRAY",
+    "JSON_ARRAYAGG",
+    "JSON_EXISTS",
+    "JSON_OBJECT",
+    "JSON_OBJECTAGG",
+    "JSON_QUERY",
+    "JSON_QUOTE",
+    "JSON_STRING",
+    "JSON_UNQUOTE",
+    "JSON_VALUE",
+    "LAST_VALUE",
+    "LISTAGG",
+    "MAP_ENTRIES",
+    "MAP_FROM_ARRAYS",
+    "MAP_KEYS",
+    "MAP_UNION",
+    "MAP_VALUES",
+    "PARSE_JSON",
+    "PERCENTILE",
+    "PRINTF",
+    "RAND",
+    "RAND_INTEGER",
+    "REGEXP_COUNT",
+    "REGEXP_EXTRACT_ALL",
+    "REGEXP_INSTR",
+    "REGEXP_SUBSTR",
+    "SHA2",
+    "SOURCE_WATERMARK",
+    "SPLIT",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "STR_TO_MAP",
+    "SUBSTRING_INDEX",
+    "SUM0",
+    "TRANSLATE",
+    "TRY_PARSE_JSON",
+    "UNHEX",
+    "URL_DECODE",
+    "URL_ENCODE",
+    "UUID",
+    "VARIANCE",
+    "VAR_POP",
+    "VAR_SAMP",
 ];
 
 /// Spelled differently from their calls, in `spelled`.
 const SPELLED: &[&str] = &[
-    "DAYOFMONTH", "DAYOFWEEK", "DAYOFYEAR", "HOUR", "IF", "IFNULL", "INSTR", "MINUTE", "MONTH", "NULLIF", "QUARTER",
-    "ROW", "SECOND", "TIMESTAMPADD", "TIMESTAMPDIFF", "TYPEOF", "WEEK", "YEAR",
+    "DAYOFMONTH",
+    "DAYOFWEEK",
+    "DAYOFYEAR",
+    "HOUR",
+    "IF",
+    "IFNULL",
+    "INSTR",
+    "MINUTE",
+    "MONTH",
+    "NULLIF",
+    "QUARTER",
+    "ROW",
+    "SECOND",
+    "TIMESTAMPADD",
+    "TIMESTAMPDIFF",
+    "TYPEOF",
+    "WEEK",
+    "YEAR",
 ];
 
 impl ExpressionBinder<'_> {
@@ -49,9 +130,11 @@ impl ExpressionBinder<'_> {
             return self.group_window_property(property, function);
         }
         if window::is_group_window(&name) {
-            return Err(SqlError::invalid(format!("{name} can only be used in GROUP BY, or as a table function in FROM"))
-                .at(place())
-                .hint(format!("FROM TABLE({name}(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))")));
+            return Err(SqlError::invalid(format!(
+                "{name} can only be used in GROUP BY, or as a table function in FROM"
+            ))
+            .at(place())
+            .hint(format!("FROM TABLE({name}(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))")));
         }
         let arguments = expressions(function)?;
         if function.filter.is_some() {
@@ -119,7 +202,10 @@ impl ExpressionBinder<'_> {
     fn if_then_else(&mut self, condition: &Expr, then: &Expr, otherwise: &Expr) -> Result<Expression, SqlError> {
         let condition = self.bind(condition)?;
         if !matches!(condition.data_type.kind, TypeKind::Boolean | TypeKind::Null) {
-            return Err(SqlError::invalid(format!("IF needs a BOOLEAN first, but this is {}", condition.data_type.kind)));
+            return Err(SqlError::invalid(format!(
+                "IF needs a BOOLEAN first, but this is {}",
+                condition.data_type.kind
+            )));
         }
         let condition = coerce::cast(condition, &TypeKind::Boolean);
         case(vec![(condition, self.bind(then)?)], self.bind(otherwise)?)

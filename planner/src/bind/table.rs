@@ -152,7 +152,8 @@ fn declared_columns(table: &CatalogTable, scanned: &[Column]) -> Result<Vec<(Str
 /// A computed column that names another one.
 fn of_computed(error: SqlError, table: &CatalogTable, expression: &Expr) -> SqlError {
     let named = table.columns.iter().find(|column| {
-        matches!(column.kind, ColumnKind::Computed { .. }) && error.message == format!("there is no column `{}`", column.name)
+        matches!(column.kind, ColumnKind::Computed { .. })
+            && error.message == format!("there is no column `{}`", column.name)
     });
     match named {
         Some(column) => SqlError::invalid(format!("a computed column can't use the computed column `{}`", column.name))
@@ -195,7 +196,8 @@ fn with_watermark(table: &CatalogTable, mut relation: Relation) -> Result<Relati
             .at(watermark.span)
             .hint("make it a computed column: `ts` AS `row`.`field`, WATERMARK FOR `ts` AS …"));
     };
-    let missing = || SqlError::not_found(format!("WATERMARK names `{name}`, which is no column of the table")).at(watermark.span);
+    let missing =
+        || SqlError::not_found(format!("WATERMARK names `{name}`, which is no column of the table")).at(watermark.span);
     let index = relation.tree.columns.iter().position(|column| column.name == *name).ok_or_else(missing)?;
     let time = relation.tree.columns[index].data_type.clone();
     check_rowtime(name, &time).map_err(|error| error.at(watermark.span))?;
@@ -205,9 +207,12 @@ fn with_watermark(table: &CatalogTable, mut relation: Relation) -> Result<Relati
         ExpressionBinder::new(&scope, "WATERMARK").bind(&watermark.expression)?
     };
     if std::mem::discriminant(&bound.data_type.kind) != std::mem::discriminant(&time.kind) {
-        return Err(SqlError::invalid(format!("the WATERMARK is {}, but the column `{name}` is {}", bound.data_type.kind, time.kind))
-            .at(watermark.expression.span().into())
-            .hint(format!("WATERMARK FOR `{name}` AS `{name}` - INTERVAL '5' SECOND")));
+        return Err(SqlError::invalid(format!(
+            "the WATERMARK is {}, but the column `{name}` is {}",
+            bound.data_type.kind, time.kind
+        ))
+        .at(watermark.expression.span().into())
+        .hint(format!("WATERMARK FOR `{name}` AS `{name}` - INTERVAL '5' SECOND")));
     }
     let expression = coerce::cast(bound, &time.kind);
     relation.roles[index] = Role::Rowtime;

@@ -82,7 +82,9 @@ pub(super) fn group_window(name: &str, function: &Function, scope: &Scope<'_>) -
     };
     let bound = ExpressionBinder::new(scope, "GROUP BY").bind(time)?;
     let ExpressionKind::Column(index) = bound.kind else {
-        return Err(SqlError::invalid(format!("{name} needs a time attribute, which is a column")).at(time.span().into()));
+        return Err(
+            SqlError::invalid(format!("{name} needs a time attribute, which is a column")).at(time.span().into())
+        );
     };
     let sizes = intervals.iter().map(|size| interval(size)).collect::<Result<Vec<_>, _>>()?;
     let kind = match (name, sizes.as_slice()) {
@@ -121,8 +123,10 @@ fn time_attribute(scope: &Scope<'_>, index: usize, name: &str) -> Result<TimeKin
                      INTERVAL '5' SECOND, or use a column `pt` AS PROCTIME()"
                 )
             };
-            Err(SqlError::invalid(format!("a window needs a time attribute, but the column `{name}` is a plain {kind}"))
-                .hint(hint))
+            Err(SqlError::invalid(format!(
+                "a window needs a time attribute, but the column `{name}` is a plain {kind}"
+            ))
+            .hint(hint))
         }
     }
 }
@@ -237,9 +241,7 @@ fn arguments<'a>(name: &str, function: &'a Function, order: &[&'static str]) -> 
 }
 
 fn descriptor(expression: &Expr) -> Result<&Ident, SqlError> {
-    let wrong = || {
-        SqlError::invalid("the time attribute is given as DESCRIPTOR(column)").at(expression.span().into())
-    };
+    let wrong = || SqlError::invalid("the time attribute is given as DESCRIPTOR(column)").at(expression.span().into());
     let Expr::Function(function) = expression else { return Err(wrong()) };
     if !function.name.to_string().eq_ignore_ascii_case("DESCRIPTOR") {
         return Err(wrong());
@@ -296,13 +298,18 @@ fn detached(tree: &Tree) -> Option<(Tree, Window, Vec<usize>)> {
             let mut projection: Vec<Expression> = input.identity();
             projection.extend(tree.columns[count..].iter().map(|column| literal::null(column.data_type.kind.clone())));
             let (projection, time) = with_time(projection, window.time, &input.columns);
-            Some((calc(input.as_ref().clone(), None, projection, tree), Window { time, ..*window }, (count..count + 3).collect()))
+            Some((
+                calc(input.as_ref().clone(), None, projection, tree),
+                Window { time, ..*window },
+                (count..count + 3).collect(),
+            ))
         }
         Node::Calc { input, filter, projection } => {
             let (input, window, gone) = detached(input)?;
             let uses = |expression: &Expression| {
                 let mut found = false;
-                expression.walk(&mut |node| found |= matches!(node.kind, ExpressionKind::Column(c) if gone.contains(&c)));
+                expression
+                    .walk(&mut |node| found |= matches!(node.kind, ExpressionKind::Column(c) if gone.contains(&c)));
                 found
             };
             if filter.as_ref().is_some_and(uses) {

@@ -1,6 +1,6 @@
 //! Expressions as SQL, with the names of the input's columns. Not here: operators (`explain.rs`).
 
-use crate::bind::{date_text, decimal_text};
+use crate::bind::{date_text, decimal_text, per_second};
 use crate::expression::{Expression, ExpressionKind, Literal};
 use crate::types::TypeKind;
 
@@ -47,7 +47,9 @@ pub(super) fn print(expression: &Expression, input: &[&str]) -> String {
 fn printed(expression: &Expression, input: &[&str]) -> (String, u8) {
     let atom = |text: String| (text, ATOM);
     match &expression.kind {
-        ExpressionKind::Column(index) => atom(input.get(*index).map_or_else(|| format!("${index}"), |name| (*name).to_owned())),
+        ExpressionKind::Column(index) => {
+            atom(input.get(*index).map_or_else(|| format!("${index}"), |name| (*name).to_owned()))
+        }
         ExpressionKind::Literal(value) => atom(print_literal(value, &expression.data_type.kind)),
         ExpressionKind::Call { function, arguments } => call(function.name(), arguments, input),
         ExpressionKind::Cast { input: value, try_cast } => {
@@ -80,7 +82,8 @@ fn operand(expression: &Expression, least: u8, input: &[&str]) -> String {
 fn call(name: &str, arguments: &[Expression], input: &[&str]) -> (String, u8) {
     if let Some((_, symbol, binds)) = INFIX.iter().find(|(known, ..)| *known == name) {
         // Only the first operand can stand without brackets beside an operator that binds as tightly.
-        let operands = arguments.iter().enumerate().map(|(index, argument)| operand(argument, binds + u8::from(index > 0), input));
+        let operands =
+            arguments.iter().enumerate().map(|(index, argument)| operand(argument, binds + u8::from(index > 0), input));
         return (operands.collect::<Vec<_>>().join(&format!(" {symbol} ")), *binds);
     }
     if let (Some((_, test)), [value]) = (POSTFIX.iter().find(|(known, _)| *known == name), arguments) {
@@ -120,11 +123,7 @@ pub(super) fn print_literal(value: &Literal, kind: &TypeKind) -> String {
         Literal::Time(millis) => format!("TIME '{}'", clock((*millis).into(), 1_000)),
         Literal::Timestamp(value) => {
             let per_second = match kind {
-                TypeKind::Timestamp { precision } | TypeKind::TimestampLtz { precision } => match precision {
-                    0..=3 => 1_000,
-                    4..=6 => 1_000_000,
-                    _ => 1_000_000_000,
-                },
+                TypeKind::Timestamp { precision } | TypeKind::TimestampLtz { precision } => per_second(*precision),
                 _ => 1_000,
             };
             let per_day = 86_400 * per_second;

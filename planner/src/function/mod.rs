@@ -108,12 +108,7 @@ pub enum Nulls {
 }
 
 impl FunctionDefinition {
-    const fn new(
-        name: &'static str,
-        parameters: &'static [Parameter],
-        result: ResultType,
-        doc: &'static str,
-    ) -> Self {
+    const fn new(name: &'static str, parameters: &'static [Parameter], result: ResultType, doc: &'static str) -> Self {
         Self {
             name,
             sql_names: &[],
@@ -136,10 +131,7 @@ impl FunctionDefinition {
     }
 
     const fn variadic(self) -> Self {
-        Self {
-            variadic: true,
-            ..self
-        }
+        Self { variadic: true, ..self }
     }
 
     /// The parameters from `required` on may be left out.
@@ -148,11 +140,7 @@ impl FunctionDefinition {
     }
 
     const fn defaults(self, defaults: &'static [Default]) -> Self {
-        Self {
-            defaults,
-            required: self.parameters.len() - defaults.len(),
-            ..self
-        }
+        Self { defaults, required: self.parameters.len() - defaults.len(), ..self }
     }
 
     /// As the `Call` node carries it.
@@ -163,11 +151,7 @@ impl FunctionDefinition {
 
 /// Every function, by kind and in reading order.
 pub fn all() -> impl Iterator<Item = &'static FunctionDefinition> {
-    conditional::FUNCTIONS
-        .iter()
-        .chain(numeric::FUNCTIONS)
-        .chain(string::FUNCTIONS)
-        .chain(temporal::FUNCTIONS)
+    conditional::FUNCTIONS.iter().chain(numeric::FUNCTIONS).chain(string::FUNCTIONS).chain(temporal::FUNCTIONS)
 }
 
 /// By the canonical name.
@@ -177,12 +161,7 @@ pub fn by_name(name: &str) -> Option<&'static FunctionDefinition> {
 
 /// By a name as SQL calls it, in any case.
 pub fn by_sql_name(name: &str) -> Option<&'static FunctionDefinition> {
-    all().find(|definition| {
-        definition
-            .sql_names
-            .iter()
-            .any(|n| n.eq_ignore_ascii_case(name))
-    })
+    all().find(|definition| definition.sql_names.iter().any(|n| n.eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]
@@ -195,11 +174,7 @@ mod tests {
         let mut names = HashSet::new();
         let mut sql_names = HashSet::new();
         for definition in all() {
-            assert!(
-                names.insert(definition.name),
-                "{} is defined twice",
-                definition.name
-            );
+            assert!(names.insert(definition.name), "{} is defined twice", definition.name);
             for name in definition.sql_names {
                 assert!(sql_names.insert(*name), "{name} is callable twice");
             }
@@ -211,10 +186,7 @@ mod tests {
         for definition in all() {
             let name = definition.name;
             assert!(definition.required <= definition.parameters.len(), "{name}");
-            assert!(
-                definition.required + definition.defaults.len() <= definition.parameters.len(),
-                "{name}"
-            );
+            assert!(definition.required + definition.defaults.len() <= definition.parameters.len(), "{name}");
             assert!(!definition.doc.is_empty(), "{name}");
             if definition.result == ResultType::Common {
                 assert!(definition.parameters.contains(&Parameter::Common), "{name}");

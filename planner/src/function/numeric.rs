@@ -38,8 +38,7 @@ pub static FUNCTIONS: &[F] = &[
          (Of integers the binder leaves it out.)",
     )
     .called(&["CEIL", "CEILING"]),
-    F::new("FLOOR", &[P::Numeric], R::Rule, "Rounded down to a whole number; types as with CEIL.")
-        .called(&["FLOOR"]),
+    F::new("FLOOR", &[P::Numeric], R::Rule, "Rounded down to a whole number; types as with CEIL.").called(&["FLOOR"]),
     F::new(
         "ROUND",
         &[P::Numeric, P::Int],
@@ -52,13 +51,7 @@ pub static FUNCTIONS: &[F] = &[
     F::new("TRUNCATE", &[P::Numeric, P::Int], R::Rule, "Like ROUND, but cut off towards zero.")
         .called(&["TRUNCATE"])
         .defaults(&[Default::Int(0)]),
-    F::new(
-        "SIGN",
-        &[P::Numeric],
-        R::Argument(0),
-        "-1, 0 or 1 in the argument's type.",
-    )
-    .called(&["SIGN"]),
+    F::new("SIGN", &[P::Numeric], R::Argument(0), "-1, 0 or 1 in the argument's type.").called(&["SIGN"]),
     F::new("POWER", &[P::Double, P::Double], R::Double, "Java's Math.pow.").called(&["POWER"]),
     F::new("SQRT", &[P::Double], R::Double, "NaN for a negative number.").called(&["SQRT"]),
     F::new("EXP", &[P::Double], R::Double, "e to that power.").called(&["EXP"]),

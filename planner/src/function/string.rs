@@ -10,8 +10,7 @@ pub static FUNCTIONS: &[F] = &[
     F::new("LOWER", &[S], R::String, "In lower case (Unicode, no locale).").called(&["LOWER", "LCASE"]),
     F::new("INITCAP", &[S], R::String, "Every word (of ASCII letters and digits) with one capital first.")
         .called(&["INITCAP"]),
-    F::new("CHAR_LENGTH", &[S], R::Int, "The number of characters.")
-        .called(&["CHAR_LENGTH", "CHARACTER_LENGTH"]),
+    F::new("CHAR_LENGTH", &[S], R::Int, "The number of characters.").called(&["CHAR_LENGTH", "CHARACTER_LENGTH"]),
     F::new("CONCAT", &[S], R::String, "One after the other (also: ||).").called(&["CONCAT"]).variadic(),
     F::new(
         "CONCAT_WS",
@@ -33,10 +32,8 @@ pub static FUNCTIONS: &[F] = &[
     .called(&["SUBSTRING", "SUBSTR"])
     .required(2)
     .nulls(Nulls::StrictNullable),
-    F::new("LEFT", &[S, P::Int], R::String, "The first n characters; '' where n is not positive.")
-        .called(&["LEFT"]),
-    F::new("RIGHT", &[S, P::Int], R::String, "The last n characters; '' where n is not positive.")
-        .called(&["RIGHT"]),
+    F::new("LEFT", &[S, P::Int], R::String, "The first n characters; '' where n is not positive.").called(&["LEFT"]),
+    F::new("RIGHT", &[S, P::Int], R::String, "The last n characters; '' where n is not positive.").called(&["RIGHT"]),
     F::new(
         "BTRIM",
         &[S, S],
@@ -60,13 +57,10 @@ pub static FUNCTIONS: &[F] = &[
     )
     .called(&["LPAD"])
     .nulls(Nulls::StrictNullable),
-    F::new("RPAD", &[S, P::Int, S], R::String, "Like LPAD, at the end.")
-        .called(&["RPAD"])
-        .nulls(Nulls::StrictNullable),
+    F::new("RPAD", &[S, P::Int, S], R::String, "Like LPAD, at the end.").called(&["RPAD"]).nulls(Nulls::StrictNullable),
     F::new("REPEAT", &[S, P::Int], R::String, "n times; '' where n is not positive.").called(&["REPEAT"]),
     F::new("REVERSE", &[S], R::String, "The characters from last to first.").called(&["REVERSE"]),
-    F::new("REPLACE", &[S, S, S], R::String, "REPLACE(s, search, replacement), every occurrence.")
-        .called(&["REPLACE"]),
+    F::new("REPLACE", &[S, S, S], R::String, "REPLACE(s, search, replacement), every occurrence.").called(&["REPLACE"]),
     F::new(
         "OVERLAY",
         &[S, S, P::Int, P::Int],
@@ -85,8 +79,7 @@ pub static FUNCTIONS: &[F] = &[
         .called(&["LOCATE"]),
     F::new("STARTSWITH", &[S, S], R::Boolean, "STARTSWITH(s, prefix); TRUE for an empty prefix.")
         .called(&["STARTSWITH"]),
-    F::new("ENDSWITH", &[S, S], R::Boolean, "ENDSWITH(s, suffix); TRUE for an empty suffix.")
-        .called(&["ENDSWITH"]),
+    F::new("ENDSWITH", &[S, S], R::Boolean, "ENDSWITH(s, suffix); TRUE for an empty suffix.").called(&["ENDSWITH"]),
     F::new(
         "SPLIT_INDEX",
         &[S, S, P::Int],
@@ -150,8 +143,7 @@ pub static FUNCTIONS: &[F] = &[
         "ENCODE(s, charset): US-ASCII, ISO-8859-1, UTF-8, UTF-16BE, UTF-16LE or UTF-16; another fails the row.",
     )
     .called(&["ENCODE"]),
-    F::new("DECODE", &[P::Bytes, S], R::String, "DECODE(bytes, charset), the opposite of ENCODE.")
-        .called(&["DECODE"]),
+    F::new("DECODE", &[P::Bytes, S], R::String, "DECODE(bytes, charset), the opposite of ENCODE.").called(&["DECODE"]),
     F::new(
         "PARSE_URL",
         &[S, S, S],

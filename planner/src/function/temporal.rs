@@ -123,8 +123,7 @@ pub static FUNCTIONS: &[F] = &[
         .nulls(Nulls::Never),
     F::new("LOCALTIMESTAMP", &[], R::Timestamp, "Now in the session's time zone, once for each batch.")
         .nulls(Nulls::Never),
-    F::new("CURRENT_DATE", &[], R::Date, "Today in the session's time zone, once for each batch.")
-        .nulls(Nulls::Never),
+    F::new("CURRENT_DATE", &[], R::Date, "Today in the session's time zone, once for each batch.").nulls(Nulls::Never),
     F::new("LOCALTIME", &[], R::Time, "The time of day in the session's time zone (also: CURRENT_TIME).")
         .nulls(Nulls::Never),
     F::new("PROCTIME", &[], R::TimestampLtz, "Now, when the row is processed; once for each batch.")

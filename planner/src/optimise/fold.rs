@@ -30,9 +30,10 @@ fn fold_call(function: Function, arguments: Vec<Expression>, data_type: DataType
         "IS_NULL" => known_null(&arguments).map(Literal::Boolean),
         "IS_NOT_NULL" => known_null(&arguments).map(|null| Literal::Boolean(!null)),
         name => match arguments.as_slice() {
-            [Expression { kind: ExpressionKind::Literal(left), .. }, Expression { kind: ExpressionKind::Literal(right), .. }] => {
-                binary(name, left, right, &data_type.kind)
-            }
+            [
+                Expression { kind: ExpressionKind::Literal(left), .. },
+                Expression { kind: ExpressionKind::Literal(right), .. },
+            ] => binary(name, left, right, &data_type.kind),
             _ => None,
         },
     };

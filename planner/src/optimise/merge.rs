@@ -1,8 +1,8 @@
 //! Adjacent projections and filters become one Calc, and filters move down: through projections, into
 //! the inputs of a UNION ALL, below a window function or an aggregation where they don't depend on it.
 
-use super::{fold, known};
 use super::substitute::{conjunction, conjuncts, renumbered, size, substitute, uses};
+use super::{fold, known};
 use crate::bind::{Node, Tree};
 use crate::expression::{Expression, ExpressionKind, Literal};
 
@@ -15,7 +15,9 @@ pub(super) fn merge(tree: Tree) -> Tree {
     let below = |input: Box<Tree>| Box::new(merge(*input));
     let node = match node {
         node @ (Node::Scan(_) | Node::Values { .. }) => node,
-        Node::Calc { input, filter, projection } => return calc(merge(*input), filter.map(folded), folded_all(projection), columns),
+        Node::Calc { input, filter, projection } => {
+            return calc(merge(*input), filter.map(folded), folded_all(projection), columns);
+        }
         Node::Watermark { input, column, expression } => {
             Node::Watermark { input: below(input), column, expression: folded(expression) }
         }
@@ -50,7 +52,12 @@ fn folded_all(expressions: Vec<Expression>) -> Vec<Expression> {
 }
 
 /// A Calc over an input that is merged already.
-fn calc(input: Tree, filter: Option<Expression>, projection: Vec<Expression>, columns: Vec<crate::plan::Column>) -> Tree {
+fn calc(
+    input: Tree,
+    filter: Option<Expression>,
+    projection: Vec<Expression>,
+    columns: Vec<crate::plan::Column>,
+) -> Tree {
     let filter = filter.filter(|filter| !matches!(filter.kind, ExpressionKind::Literal(Literal::Boolean(true))));
     let Tree { node, columns: input_columns } = input;
     match node {

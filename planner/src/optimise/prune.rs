@@ -80,8 +80,11 @@ fn below(tree: Tree, required: &[Path], event_time: bool) -> Pruned {
             let all: Vec<Path> = (0..input.columns.len()).map(Path::column).collect();
             let names: Vec<String> = input.columns.iter().map(|column| column.name.clone()).collect();
             let mut input = into_columns(below(*input, &all, event_time));
-            for (column, name) in input.columns.iter_mut().zip(names) {
-                column.name = name;
+            // Other operators keep their names, so that they can be shared with other queries.
+            if matches!(input.node, Node::Calc { .. }) {
+                for (column, name) in input.columns.iter_mut().zip(names) {
+                    column.name = name;
+                }
             }
             Pruned { tree: Tree { node: Node::Sink { input: Box::new(input), sink }, columns }, values: Vec::new() }
         }
@@ -214,11 +217,8 @@ fn calc(
     let mut values = Vec::with_capacity(required.len());
     for path in required {
         let expression = path.fields.iter().fold(projection[path.column].clone(), |value, index| field(value, *index));
-        let index = outputs.iter().position(|(_, known)| *known == expression).unwrap_or_else(|| {
-            outputs.push((value_name(columns, path), expression.clone()));
-            outputs.len() - 1
-        });
-        values.push(Expression::column(index, expression.data_type));
+        values.push(Expression::column(outputs.len(), expression.data_type.clone()));
+        outputs.push((value_name(columns, path), expression));
     }
     let paths = paths_of(outputs.iter().map(|(_, expression)| expression).chain(&filter));
     let input = below(input, &paths, event_time);
@@ -341,8 +341,11 @@ fn aggregate(tree: Tree, required: &[Path]) -> Pruned {
     let is_read = |column: usize| required.iter().any(|path| path.column == column);
     let kept: Vec<usize> = (0..columns.len()).filter(|column| *column < keys.len() || is_read(*column)).collect();
     let of = |column: usize| column - keys.len();
-    let new_calls: Vec<AggregateCall> =
-        kept.iter().filter(|column| **column >= keys.len()).filter_map(|column| calls.get(of(*column)).cloned()).collect();
+    let new_calls: Vec<AggregateCall> = kept
+        .iter()
+        .filter(|column| **column >= keys.len())
+        .filter_map(|column| calls.get(of(*column)).cloned())
+        .collect();
     let new_properties: Vec<WindowProperty> = kept
         .iter()
         .filter_map(|column| column.checked_sub(keys.len() + calls.len()).map(|index| properties[index]))
@@ -377,8 +380,10 @@ fn aggregate(tree: Tree, required: &[Path]) -> Pruned {
 
 fn union(inputs: Vec<Tree>, columns: &[Column], required: &[Path], event_time: bool) -> Pruned {
     let paths = disjoint(required.to_vec());
-    let new_columns: Vec<Column> =
-        paths.iter().map(|path| Column { name: value_name(columns, path), data_type: value(columns, path).data_type }).collect();
+    let new_columns: Vec<Column> = paths
+        .iter()
+        .map(|path| Column { name: value_name(columns, path), data_type: value(columns, path).data_type })
+        .collect();
     let inputs = inputs.into_iter().map(|input| into_columns(below(input, &paths, event_time))).collect();
     let values = required.iter().map(|path| from_paths(path, &paths, &new_columns)).collect();
     Pruned { tree: Tree { node: Node::Union { inputs }, columns: new_columns }, values }

@@ -89,7 +89,10 @@ fn rewritten(tree: Tree, shared: &[Shared]) -> Tree {
         Node::Scan(scan) => {
             let (tree, values) = widened(scan, shared);
             let is_same = values.len() == tree.columns.len()
-                && values.iter().enumerate().all(|(index, value)| *value == Expression::column(index, value.data_type.clone()));
+                && values
+                    .iter()
+                    .enumerate()
+                    .all(|(index, value)| *value == Expression::column(index, value.data_type.clone()));
             if is_same {
                 return tree;
             }
@@ -111,7 +114,9 @@ fn rewritten(tree: Tree, shared: &[Shared]) -> Tree {
         Node::WindowAggregate { input, window, keys, calls, properties } => {
             Node::WindowAggregate { input: below(input), window, keys, calls, properties }
         }
-        Node::Union { inputs } => Node::Union { inputs: inputs.into_iter().map(|input| rewritten(input, shared)).collect() },
+        Node::Union { inputs } => {
+            Node::Union { inputs: inputs.into_iter().map(|input| rewritten(input, shared)).collect() }
+        }
         Node::Sink { input, sink } => Node::Sink { input: below(input), sink },
         node @ Node::Values { .. } => node,
     };
@@ -126,7 +131,8 @@ fn widened(scan: Scan, shared: &[Shared]) -> (Tree, Vec<Expression>) {
         .columns
         .iter()
         .map(|wanted| {
-            let index = all.columns.iter().position(|(known, _)| is_inside(wanted, known)).expect("every column was collected");
+            let index =
+                all.columns.iter().position(|(known, _)| is_inside(wanted, known)).expect("every column was collected");
             let value = Expression::column(index, columns[index].data_type.clone());
             match (wanted, &all.columns[index].0) {
                 (ScanColumn::Physical { path }, ScanColumn::Physical { path: known }) => {

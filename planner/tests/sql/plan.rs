@@ -3,7 +3,10 @@
 //!
 //! A script may start with lines `--! use NAME`, which put `tests/cases/plan/NAME.tables` before it.
 
+use millrace_planner::expression::{Expression, ExpressionKind};
+use millrace_planner::plan::{Operator, Plan};
 use millrace_planner::{PlanOptions, plan_script};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,9 +38,9 @@ fn every_script_gives_its_plan_or_its_error() {
     assert!(count >= 60, "cases went missing: {count} are left");
 }
 
-/// What the script's author gets to see.
-fn outcome(folder: &Path, script: &Path) -> String {
-    let text = fs::read_to_string(script).expect("a case is readable");
+/// A case with the tables that it uses before it.
+fn script(folder: &Path, case: &Path) -> String {
+    let text = fs::read_to_string(case).expect("a case is readable");
     let tables: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("--! use ")).collect();
     let mut sql = String::new();
     for name in &tables {
@@ -47,11 +50,86 @@ fn outcome(folder: &Path, script: &Path) -> String {
         sql.push('\n');
     }
     sql.extend(text.lines().skip(tables.len()).flat_map(|line| [line, "\n"]));
-    match plan_script(&sql, &PlanOptions::default()) {
+    sql
+}
+
+/// What the script's author gets to see.
+fn outcome(folder: &Path, case: &Path) -> String {
+    match plan_script(&script(folder, case), &PlanOptions::default()) {
         Ok(planned) => {
             let warnings: String = planned.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
             format!("{warnings}{}", planned.plan.explain())
         }
         Err(error) => format!("{:?} error: {error}\n", error.kind),
     }
+}
+
+/// Calls `check` with the name and the plan of every case that has one.
+fn each_plan(mut check: impl FnMut(&str, &Plan)) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan");
+    for entry in fs::read_dir(&folder).expect("the cases are beside this test") {
+        let path = entry.expect("the folder is readable").path();
+        if path.extension().is_some_and(|extension| extension == "sql")
+            && let Ok(planned) = plan_script(&script(&folder, &path), &PlanOptions::default())
+        {
+            check(&path.file_name().unwrap_or_default().to_string_lossy(), &planned.plan);
+        }
+    }
+}
+
+#[test]
+fn every_plan_survives_json() {
+    each_plan(|name, plan| {
+        let json = serde_json::to_string(plan).expect("a plan is data");
+        let read: Plan = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(*plan, read, "{name}");
+    });
+}
+
+/// Every column that an expression names is there and has the type that the expression says.
+#[test]
+fn every_expression_fits_its_input() {
+    each_plan(|name, plan| {
+        for (id, node) in plan.nodes.iter().enumerate() {
+            assert!(node.inputs.iter().all(|input| *input < id), "{name}: node {id} stands before its input");
+            let input = node.inputs.first().map(|input| &plan.nodes[*input].schema.columns);
+            let (expressions, outputs): (Vec<&Expression>, _) = match &node.operator {
+                Operator::Calc(calc) => (calc.projection.iter().chain(&calc.filter).collect(), Some(&calc.projection)),
+                Operator::Watermark(watermark) => (vec![&watermark.expression], None),
+                _ => continue,
+            };
+            let input = input.unwrap_or_else(|| panic!("{name}: node {id} has no input"));
+            for expression in expressions {
+                expression.walk(&mut |part| {
+                    if let ExpressionKind::Column(column) = part.kind {
+                        assert_eq!(
+                            part.data_type.kind, input[column].data_type.kind,
+                            "{name}: node {id}, column {column}"
+                        );
+                    }
+                });
+            }
+            for (value, column) in outputs.into_iter().flatten().zip(&node.schema.columns) {
+                assert_eq!(value.data_type.kind, column.data_type.kind, "{name}: node {id}, {}", column.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn operators_keep_their_ids_when_another_query_joins_the_script() {
+    let tables = "CREATE TABLE t (a STRING, b INT, c ROW<d INT>, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) \
+        WITH ('connector' = 'datagen'); CREATE TABLE s (a STRING, n BIGINT) WITH ('connector' = 'blackhole'); \
+        CREATE TABLE u (b INT, d INT) WITH ('connector' = 'print');";
+    let counts = "INSERT INTO s SELECT a, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
+        GROUP BY a, window_start, window_end;";
+    let other = "INSERT INTO u SELECT b, c.d FROM t WHERE b > 1;";
+    let ids = |sql: &str| {
+        let plan = plan_script(sql, &PlanOptions::default()).expect("the script is right").plan;
+        let stateful = plan.nodes.into_iter().filter(|node| !matches!(node.operator, Operator::Calc(_)));
+        stateful.map(|node| node.operator_id).collect::<BTreeSet<_>>()
+    };
+    let alone = ids(&format!("{tables}{counts}"));
+    assert!(alone.is_subset(&ids(&format!("{tables}{counts}{other}"))));
+    assert!(alone.is_subset(&ids(&format!("{tables}{other}{counts}"))));
 }
