@@ -1,14 +1,25 @@
 //! Runs a plan: reads sources, decodes, computes, keeps state, commits, writes sinks. The modules stand
-//! in the order of the data path; `pipeline` composes it.
+//! in the order of the data path; `pipeline` composes it, `worker` keeps it running.
 
 pub mod env;
 pub mod error;
 pub mod schema;
 pub mod job;
 pub mod batch;
+pub mod kafka;
+pub mod source;
 pub mod decode;
 pub mod key;
 pub mod expression;
 pub mod operators;
+pub mod exchange;
 pub mod state;
+pub mod commit;
 pub mod encode;
+pub mod sink;
+pub mod task;
+pub mod thread;
+pub mod pipeline;
+pub mod metrics;
+pub mod control;
+pub mod worker;

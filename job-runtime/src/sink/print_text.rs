@@ -42,11 +42,11 @@ pub(super) fn append(text: &mut String, column: &ArrayRef, row: usize) -> Result
         ArrowType::Binary => list(text, column.as_binary::<i32>().value(row).iter().map(|&b| b as i8)),
         ArrowType::Date32 => {
             let date = date32_to_datetime(column.as_primitive::<Date32Type>().value(row));
-            date.iter().for_each(|d| write_display(text, d.date()));
+            date.into_iter().for_each(|d| write_display(text, d.date()));
         }
         ArrowType::Time32(_) => {
             let time = time32ms_to_time(column.as_primitive::<Time32MillisecondType>().value(row));
-            time.iter().for_each(|t| append_time(text, t));
+            time.into_iter().for_each(|t| append_time(text, t));
         }
         ArrowType::Timestamp(_, zone) => append_timestamp(text, column, row, zone.is_some())?,
         ArrowType::Interval(_) => write_display(text, column.as_primitive::<IntervalYearMonthType>().value(row)),
