@@ -18,7 +18,7 @@ pub trait RecordDecoder: Send {
     /// Takes the columns, in the order given at construction; the decoder is empty after it.
     fn finish(&mut self) -> Vec<ArrayRef>;
 
-    /// The bytes that the columns have allocated.
+    /// The bytes that the rows in the columns take; zero after `finish`.
     fn memory_bytes(&self) -> usize;
 }
 

@@ -176,7 +176,7 @@ impl Validity {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.bits.capacity()
+        self.bits.len()
     }
 }
 
@@ -210,7 +210,7 @@ impl<T: Copy + Default> Rows for Values<T> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<T>() + self.validity.memory_bytes()
+        self.values.len() * size_of::<T>() + self.validity.memory_bytes()
     }
 }
 
@@ -254,7 +254,7 @@ impl Offsets {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.ends.capacity() * size_of::<i32>()
+        self.ends.len() * size_of::<i32>()
     }
 }
 
@@ -306,7 +306,7 @@ impl Rows for Bytes {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.data.capacity() + self.offsets.memory_bytes() + self.validity.memory_bytes()
+        self.data.len() + self.offsets.memory_bytes() + self.validity.memory_bytes()
     }
 }
 

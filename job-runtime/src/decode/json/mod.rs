@@ -135,6 +135,6 @@ impl RecordDecoder for JsonDecoder {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.record.memory_bytes() + self.rules.scratch.capacity()
+        self.record.memory_bytes()
     }
 }

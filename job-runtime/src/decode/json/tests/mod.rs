@@ -1,5 +1,6 @@
 //! Tests of the JSON decoder: each rule by example, and the whole against `serde_json`.
 
+mod projection;
 mod rules;
 mod strictness;
 
