@@ -96,3 +96,72 @@ impl Operator for Calc {
         output.emit(batch.with_rows(rows))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::FailureReason;
+    use crate::env::ManualClock;
+    use crate::operators::Progress;
+    use crate::operators::testing::{Collected, context, origin};
+    use arrow_array::types::Int32Type;
+    use arrow_array::{ArrayRef, Int32Array};
+    use millrace_planner::expression::{Expression, Function};
+    use millrace_planner::plan::Column;
+    use millrace_planner::types::{DataType, TypeKind};
+
+    fn int(column: usize) -> Expression {
+        Expression::column(column, DataType::nullable(TypeKind::Int))
+    }
+
+    fn call(name: &'static str, arguments: Vec<Expression>, kind: TypeKind) -> Expression {
+        let kind = (ExpressionKind::Call { function: Function(name.into()), arguments }, kind);
+        Expression { kind: kind.0, data_type: DataType::nullable(kind.1) }
+    }
+
+    /// SELECT c, a / b FROM t WHERE a > b, where t has the columns a, b and c.
+    fn quotient() -> Calc {
+        let filter = call("GREATER_THAN", vec![int(0), int(1)], TypeKind::Boolean);
+        let projection = vec![int(2), call("DIVIDE", vec![int(0), int(1)], TypeKind::Int)];
+        let column = |name: &str| Column { name: name.into(), data_type: DataType::nullable(TypeKind::Int) };
+        let plan = plan::Calc { filter: Some(filter), projection };
+        Calc::new(&plan, &Schema { columns: vec![column("c"), column("q")] }, "UTC").unwrap()
+    }
+
+    fn batch(rows: &[[Option<i32>; 3]]) -> Batch {
+        let column = |place: usize| Arc::new(rows.iter().map(|row| row[place]).collect::<Int32Array>()) as ArrayRef;
+        let columns = [("a", column(0), true), ("b", column(1), true), ("c", column(2), true)];
+        Batch {
+            rows: RecordBatch::try_from_iter_with_nullable(columns).unwrap(),
+            origin: Some(origin("t", 0, rows.len())),
+        }
+    }
+
+    fn process(calc: &mut Calc, batch: Batch) -> Collected {
+        let mut output = Collected::default();
+        calc.process(0, batch, &context(&*ManualClock::at(0), Progress::START), &mut output).unwrap();
+        output
+    }
+
+    #[test]
+    fn rows_that_fail_leave_alone_and_the_others_keep_their_records() {
+        let rows = [[8, 2, 10], [1, 2, 11], [5, 0, 12], [9, 3, 13], [7, 0, 14]].map(|row| row.map(Some));
+        let output = process(&mut quotient(), batch(&rows));
+        let out = &output.batches[0];
+        assert_eq!(out.rows.column(0).as_primitive::<Int32Type>().values()[..], [10, 13]);
+        assert_eq!(out.rows.column(1).as_primitive::<Int32Type>().values()[..], [4, 3]);
+        assert_eq!(out.origin.as_ref().unwrap().index.values()[..], [0, 3]);
+        assert_eq!(output.failures(), [(FailureReason::Evaluate, "/ by zero"); 2]);
+        let records: Vec<_> = output.failed.iter().map(|row| row.record.as_ref().unwrap().1).collect();
+        assert_eq!(records, [2, 4]);
+    }
+
+    #[test]
+    fn a_filter_that_is_null_drops_the_row_and_one_that_keeps_all_copies_nothing() {
+        assert!(process(&mut quotient(), batch(&[[None, Some(1), Some(1)]])).batches.is_empty());
+        let rows = batch(&[[Some(4), Some(2), Some(1)], [Some(4), Some(1), Some(2)]]);
+        let before = rows.rows.column(2).as_primitive::<Int32Type>().values().as_ptr();
+        let output = process(&mut quotient(), rows);
+        assert_eq!(output.batches[0].rows.column(0).as_primitive::<Int32Type>().values().as_ptr(), before);
+    }
+}

@@ -85,3 +85,44 @@ impl Operator for WindowTableFunction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::ManualClock;
+    use crate::operators::testing::{Collected, context, event, origin};
+    use arrow_array::{Int32Array, PrimitiveArray};
+    use millrace_planner::plan::{Column, Window, WindowKind};
+    use millrace_planner::types::{DataType, TypeKind};
+
+    #[test]
+    fn a_row_is_in_every_window_of_a_hop_and_late_rows_pass() {
+        let timestamp = |name: &str| Column {
+            name: name.into(),
+            data_type: DataType::nullable(TypeKind::Timestamp { precision: 3 }),
+        };
+        let number = Column { name: "n".into(), data_type: DataType::nullable(TypeKind::Int) };
+        let columns = ["ts", "window_start", "window_end", "window_time"].map(timestamp);
+        let output = Schema { columns: std::iter::once(number).chain(columns).collect() };
+        let kind = WindowKind::Hop { size: 10, slide: 5, offset: 0 };
+        let window = Window { kind, time: WindowTime::Event { column: 1, local_time_zone: false } };
+        let mut function = WindowTableFunction::new(&plan::WindowTableFunction { window }, &output, "UTC").unwrap();
+        let times = PrimitiveArray::<TimestampMillisecondType>::from(vec![Some(3), None, Some(12)]);
+        let rows = RecordBatch::try_from_iter_with_nullable([
+            ("n", Arc::new(Int32Array::from(vec![1, 2, 3])) as _, true),
+            ("ts", Arc::new(times) as _, true),
+        ]);
+        let batch = Batch { rows: rows.unwrap(), origin: Some(origin("t", 0, 3)) };
+        let mut collected = Collected::default();
+        let clock = ManualClock::at(0);
+        function.process(0, batch, &context(&*clock, event(1_000)), &mut collected).unwrap();
+        let rows = &collected.batches[0].rows;
+        let millis = |column: usize| rows.column(column).as_primitive::<TimestampMillisecondType>().values().to_vec();
+        assert_eq!(rows.column(0).as_primitive::<arrow_array::types::Int32Type>().values()[..], [1, 1, 3, 3]);
+        assert_eq!(millis(2), [-5, 0, 5, 10]);
+        assert_eq!(millis(3), [5, 10, 15, 20]);
+        assert_eq!(millis(4), [4, 9, 14, 19]);
+        assert_eq!(collected.batches[0].origin.as_ref().unwrap().index.values()[..], [0, 0, 2, 2]);
+        assert_eq!(collected.failed.len(), 1, "the row without a rowtime");
+    }
+}
