@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 const FORMAT_NAME: &str = "millrace-broker";
 const FORMAT_VERSION: u32 = 1;
+const UNFINISHED_FORMAT: &str = "format.new";
 
 /// Why a directory cannot be used.
 #[derive(Debug, Error)]
@@ -44,7 +45,7 @@ impl DataDir {
         std::fs::create_dir_all(root).map_err(io)?;
         let empty = std::fs::read_dir(root).map_err(io)?.next().is_none();
         let format = root.join("format");
-        if !empty && !format.exists() && !only_a_lock(root).map_err(io)? {
+        if !empty && !format.exists() && !only_beginnings(root).map_err(io)? {
             return Err(DataDirError::Foreign(root.to_path_buf()));
         }
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock")).map_err(io)?;
@@ -75,9 +76,10 @@ impl DataDir {
 }
 
 /// A directory in which a broker died before it wrote its format.
-fn only_a_lock(root: &Path) -> io::Result<bool> {
+fn only_beginnings(root: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(root)? {
-        if entry?.file_name() != "lock" {
+        let name = entry?.file_name();
+        if name != "lock" && name != UNFINISHED_FORMAT {
             return Ok(false);
         }
     }
@@ -95,7 +97,7 @@ fn check_format(root: &Path, text: &str) -> Result<(), DataDirError> {
 
 /// Written beside and renamed, so that it is there whole or not at all.
 fn write_format(root: &Path) -> io::Result<()> {
-    let beside = root.join("lock.format");
+    let beside = root.join(UNFINISHED_FORMAT);
     let mut file = File::create(&beside)?;
     writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}")?;
     file.sync_all()?;

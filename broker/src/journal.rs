@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use thiserror::Error;
@@ -37,6 +38,8 @@ pub(crate) struct Journal {
     inner: Mutex<Inner>,
     /// How many records are durable. Held during a sync, so that waiting callers share one.
     synced: Mutex<u64>,
+    /// Set when a sync failed: what the kernel still holds is then unknown, and the journal is closed.
+    failed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,12 @@ impl Journal {
         }
         let (file, size) = write_snapshot(path, &image).map_err(io)?;
         let inner = Inner { file: Arc::new(file), size, snapshot_size: size, appended: 0, image };
-        Ok(Journal { path: path.to_path_buf(), inner: Mutex::new(inner), synced: Mutex::new(0) })
+        Ok(Journal {
+            path: path.to_path_buf(),
+            inner: Mutex::new(inner),
+            synced: Mutex::new(0),
+            failed: AtomicBool::new(false),
+        })
     }
 
     /// Appends a record and applies it to the image. It survives the death of the process from now
@@ -75,6 +83,9 @@ impl Journal {
         let Some(record) = decide(&inner.image) else {
             return Ok(false);
         };
+        if self.failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier sync of the journal failed"));
+        }
         let frame = frame(&record)?;
         if let Err(error) = (&*inner.file).write_all(&frame) {
             inner.file.set_len(inner.size)?;
@@ -100,7 +111,7 @@ impl Journal {
             let inner = self.lock();
             (Arc::clone(&inner.file), inner.appended)
         };
-        file.sync_data()?;
+        file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::Release))?;
         *synced = appended;
         Ok(())
     }

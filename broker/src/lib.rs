@@ -183,6 +183,10 @@ impl Broker {
         self.stop.stop();
         self.server.await?;
         self.background.await?;
+        // A request that was cut off may still be at work on a blocking thread, for a moment.
+        while Arc::strong_count(&self.node) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let node = self.node;
         tokio::task::spawn_blocking(move || background::flush(&node)).await?;
         Ok(())

@@ -93,7 +93,7 @@ pub(super) fn leave(request: LeaveGroupRequest, version: i16, node: &Node) -> Le
 
 pub(super) fn describe(request: DescribeGroupsRequest, node: &Node) -> DescribeGroupsResponse {
     let groups = request.groups.into_iter().map(|id| {
-        let described = node.groups.with(&id, |group| describe_one(group));
+        let described = node.groups.with(&id, describe_one);
         let only_offsets = || node.journal.read(|image| image.offsets.contains_key(id.as_str()));
         let described = described.unwrap_or_else(|| {
             let state = if only_offsets() { "Empty" } else { "Dead" };

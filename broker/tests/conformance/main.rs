@@ -29,6 +29,8 @@ mod restart;
 
 mod memory;
 
+mod settings;
+
 /// Makes of each check a test against the embedded broker and one against Apache Kafka.
 macro_rules! conformance {
     ($($check:ident),+ $(,)?) => {
