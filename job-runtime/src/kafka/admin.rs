@@ -41,7 +41,8 @@ impl AdminClient {
     /// None where the topic doesn't exist.
     pub fn describe(&self, topic: &str) -> Result<Option<TopicDescription>> {
         let operation = || format!("could not ask Kafka at {} about topic {topic}", self.bootstrap_servers);
-        let metadata = self.client.inner().fetch_metadata(Some(topic), TIMEOUT).or_kind(ErrorKind::Retry, operation())?;
+        // To ask for a topic by its name is to make it, where the broker makes topics by itself; to ask for all isn't.
+        let metadata = self.client.inner().fetch_metadata(None, TIMEOUT).or_kind(ErrorKind::Retry, operation())?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
         match found.error() {
             None => {}
@@ -184,7 +185,7 @@ pub fn retrying<T>(patience: Duration, clock: &dyn crate::env::Clock, mut operat
     loop {
         match operation() {
             Err(error) if error.kind == ErrorKind::Retry && clock.monotonic() < deadline => {
-                tracing::debug!(%error, "trying again");
+                tracing::warn!(%error, "trying again");
                 clock.sleep(pause);
                 pause = (pause * 2).min(Duration::from_secs(2));
             }
