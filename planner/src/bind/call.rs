@@ -168,7 +168,8 @@ fn convert(
         Parameter::Unit => (matches!(argument.kind, ExpressionKind::Literal(Literal::String(_))), None),
         Parameter::Collection => (matches!(kind, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_)), None),
     };
-    if !fits && !(null && target.is_some()) {
+    let takes_null = null && target.is_some();
+    if !(fits || takes_null) {
         return Err(wrong_type(definition, parameter, index, &kind));
     }
     Ok(match target {

@@ -190,13 +190,36 @@ pub(super) fn cast(input: Expression, kind: &TypeKind) -> Expression {
 }
 
 /// CAST or TRY_CAST as written.
-pub(super) fn explicit_cast(input: Expression, data_type: DataType, try_cast: bool) -> Expression {
+pub(crate) fn explicit_cast(input: Expression, data_type: DataType, try_cast: bool) -> Expression {
+    if is_constructed_row(&input) {
+        return constructed_row(input, data_type, try_cast);
+    }
     if let ExpressionKind::Literal(value) = &input.kind
         && let Some(value) = literal::converted(value, &input.data_type.kind, &data_type.kind)
     {
         return Expression { kind: ExpressionKind::Literal(value), data_type };
     }
     Expression { kind: ExpressionKind::Cast { input: Box::new(input), try_cast }, data_type }
+}
+
+fn is_constructed_row(input: &Expression) -> bool {
+    matches!(&input.kind, ExpressionKind::Call { function, .. } if function.name() == "ROW")
+}
+
+/// `ROW(…)` in another type takes its fields in that type, names and all.
+fn constructed_row(input: Expression, data_type: DataType, try_cast: bool) -> Expression {
+    let (ExpressionKind::Call { function, arguments }, TypeKind::Row(fields)) = (&input.kind, &data_type.kind) else {
+        return Expression { kind: ExpressionKind::Cast { input: Box::new(input), try_cast }, data_type };
+    };
+    let values = arguments.iter().zip(fields).map(|(value, field)| {
+        if same(&value.data_type.kind, &field.data_type.kind) {
+            return value.clone();
+        }
+        let target = field.data_type.clone().with_nullable(value.data_type.nullable || try_cast);
+        explicit_cast(value.clone(), target, try_cast)
+    });
+    let kind = ExpressionKind::Call { function: function.clone(), arguments: values.collect() };
+    Expression { kind, data_type }
 }
 
 #[cfg(test)]

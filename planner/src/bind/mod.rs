@@ -19,6 +19,7 @@ mod query;
 mod table;
 mod insert;
 
+pub(crate) use coerce::explicit_cast;
 pub(crate) use insert::insert;
 pub(crate) use literal::{date_text, decimal_text, per_second};
 pub(crate) use query::QueryBinder;

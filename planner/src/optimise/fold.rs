@@ -2,6 +2,7 @@
 //! whole numbers that don't overflow, comparison of whole numbers and strings, CASE with a known
 //! condition. All else is left to the runtime.
 
+use crate::bind::explicit_cast;
 use crate::expression::{Expression, ExpressionKind, Function, Literal};
 use crate::function;
 use crate::types::{DataType, TypeKind};
@@ -18,6 +19,7 @@ pub(super) fn fold(expression: Expression) -> Expression {
     match kind {
         ExpressionKind::Call { function, arguments } => fold_call(function, arguments, data_type),
         ExpressionKind::Case { branches, otherwise } => fold_case(branches, *otherwise, data_type),
+        ExpressionKind::Cast { input, try_cast } => explicit_cast(*input, data_type, try_cast),
         kind => Expression { kind, data_type },
     }
 }
