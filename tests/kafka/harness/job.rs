@@ -1,0 +1,131 @@
+//! A job: a manifest and a state directory in a temporary folder; and bounded runs of plain SQL.
+
+use super::cluster::Kafka;
+use super::process::{Ended, Millrace};
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// Policies, as the manifest names them: DeadLetter, Drop, Fail.
+#[derive(Clone, Copy)]
+pub(crate) struct Errors {
+    pub(crate) decode: &'static str,
+    pub(crate) evaluate: &'static str,
+    pub(crate) late: &'static str,
+}
+
+impl Errors {
+    pub(crate) const FAIL: Self = Self { decode: "Fail", evaluate: "Fail", late: "Fail" };
+}
+
+pub(crate) struct Job {
+    /// None: the embedded broker.
+    kafka: Option<String>,
+    name: String,
+    sql: String,
+    /// Late rows, too, fail the job unless a test says otherwise: where none are meant, there may be none.
+    errors: Errors,
+    dead_letter_topic: Option<String>,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl Job {
+    pub(crate) fn new(kafka: &Kafka, name: &str, sql: &str) -> Self {
+        let arguments = Vec::new();
+        Self::with(Some(kafka.bootstrap().to_owned()), &kafka.name(name), sql, arguments)
+    }
+
+    /// A job on the broker that its own process embeds.
+    pub(crate) fn embedded(name: &str, sql: &str, broker_listen: &str) -> Self {
+        Self::with(None, name, sql, vec!["--broker-listen".to_owned(), broker_listen.to_owned()])
+    }
+
+    fn with(kafka: Option<String>, name: &str, sql: &str, arguments: Vec<String>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (name, sql) = (name.to_owned(), sql.to_owned());
+        Self { kafka, name, sql, errors: Errors::FAIL, dead_letter_topic: None, arguments, folder }
+    }
+
+    pub(crate) fn errors(mut self, errors: Errors) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    pub(crate) fn dead_letters(mut self, topic: &str) -> Self {
+        self.dead_letter_topic = Some(topic.to_owned());
+        self
+    }
+
+    pub(crate) fn start(&self) -> Millrace {
+        self.start_in("state", &[])
+    }
+
+    /// Starts it with a state directory of this name, and with further arguments.
+    pub(crate) fn start_in(&self, state_dir: &str, further: &[&str]) -> Millrace {
+        let manifest = self.folder.path().join("job.yaml");
+        std::fs::write(&manifest, self.manifest()).expect("the folder is writable");
+        let mut arguments = vec!["run".to_owned(), manifest.display().to_string()];
+        if let Some(kafka) = &self.kafka {
+            arguments.extend(["--kafka".to_owned(), kafka.clone()]);
+        }
+        arguments.extend(["--state-dir".to_owned(), self.path(state_dir).display().to_string()]);
+        arguments.extend(["--listen", "127.0.0.1:0", "--progress", "none"].map(str::to_owned));
+        arguments.extend(self.arguments.iter().cloned());
+        arguments.extend(further.iter().map(|&argument| argument.to_owned()));
+        Millrace::start(arguments)
+    }
+
+    /// Loses the volume: what is left is who the job is.
+    pub(crate) fn wipe_state(&self) {
+        let state = self.home("state").join("state");
+        // A process killed early has none.
+        if let Err(error) = std::fs::remove_dir_all(&state) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}: {error}", state.display());
+        }
+    }
+
+    /// Makes another state directory with the same identity and no state.
+    pub(crate) fn copy_identity(&self, state_dir: &str) {
+        std::fs::create_dir_all(self.home(state_dir)).expect("the folder is writable");
+        let file = |state_dir| self.home(state_dir).join("job.json");
+        std::fs::copy(file("state"), file(state_dir)).expect("the job has an identity");
+    }
+
+    fn path(&self, state_dir: &str) -> PathBuf {
+        self.folder.path().join(state_dir)
+    }
+
+    fn home(&self, state_dir: &str) -> PathBuf {
+        self.path(state_dir).join(format!("default.{}", self.name))
+    }
+
+    fn manifest(&self) -> String {
+        let Self { name, errors: Errors { decode, evaluate, late }, .. } = self;
+        let mut text = format!(
+            "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata:\n  name: {name}\nspec:\n  \
+             kafka: {{bootstrapServers: \"{kafka}\"}}\n  commitInterval: 200ms\n  \
+             checkpoint: {{interval: 2s}}\n  \
+             errors: {{decode: {decode}, evaluate: {evaluate}, late: {late}}}\n",
+            kafka = self.kafka.as_deref().unwrap_or("kafka:9092"),
+        );
+        if let Some(topic) = &self.dead_letter_topic {
+            writeln!(text, "  deadLetterTopic: {topic}").expect("a String takes all");
+        }
+        text.push_str("  sql: |\n");
+        self.sql.lines().for_each(|line| writeln!(text, "    {line}").expect("a String takes all"));
+        text
+    }
+}
+
+/// `millrace run --bounded --sql` to its end, which has to be a success.
+pub(crate) fn run_bounded(kafka: &Kafka, sql: &str) -> Ended {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join(format!("{}.sql", kafka.name("bounded")));
+    std::fs::write(&file, sql).expect("the folder is writable");
+    let arguments = ["run", "--bounded", "--kafka", kafka.bootstrap(), "--listen", "127.0.0.1:0", "--sql"];
+    let ended = Millrace::start(arguments.map(OsStr::new).into_iter().chain([file.as_os_str()])).wait();
+    ended.assert_code(0);
+    ended
+}

@@ -1,0 +1,17 @@
+//! Jobs run by the built `millrace` command, on the Apache Kafka that MILLRACE_TEST_KAFKA names and on the
+//! embedded broker, and what comes out of them compared with what has to. Without MILLRACE_TEST_KAFKA the
+//! tests that need it are skipped, or fail where MILLRACE_REQUIRE_KAFKA is 1; `tests/testbed/kafka/run.sh`
+//! sets both.
+
+mod harness;
+mod events;
+
+mod bounded;
+mod stop;
+mod kill;
+mod twins;
+mod partitions;
+mod idle;
+mod late;
+mod poison;
+mod embedded;
