@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::engine::flink::Flink;
 use crate::engine::millrace::Millrace;
 use crate::engine::{Cost, Engine};
+use crate::loopback;
 use crate::measurement::Measurement;
 use crate::output;
 use crate::process::Process;
@@ -93,7 +94,10 @@ impl Comparison<'_> {
         let broker_cpu = || broker.map(Process::cpu_seconds).transpose();
         let measurement = self.with_output_topic(query, name, |parameters| {
             let before = broker_cpu()?;
+            let received_before = loopback::received_bytes()?;
             let cost = run(parameters).with_context(|| format!("{query} on {engine}"))?;
+            self.check_input_was_read(loopback::received_bytes()? - received_before)
+                .with_context(|| format!("{query} on {engine}"))?;
             let mut measurement = Measurement::new(query, engine, self.topic.events, cost);
             measurement.broker_cpu_seconds = broker_cpu()?.zip(before).map(|(after, before)| after - before);
             if query::writes_to_kafka(query) {
@@ -106,6 +110,17 @@ impl Comparison<'_> {
             measurement.events_per_second, measurement.cpu_seconds_per_million_events
         );
         Ok(measurement)
+    }
+
+    fn check_input_was_read(&self, received_bytes: u64) -> Result<()> {
+        // A tenth below the average size of a record; they are not compressed.
+        const LEAST_BYTES_PER_EVENT: u64 = 300;
+        let least = self.topic.events * LEAST_BYTES_PER_EVENT;
+        ensure!(
+            received_bytes >= least,
+            "it cannot have read its input: {received_bytes} bytes came from the broker, the events have more than {least}"
+        );
+        Ok(())
     }
 
     /// Runs something with a topic to write to, where the query needs one, that goes afterwards.

@@ -12,6 +12,8 @@ mod topic;
 
 mod process;
 
+mod loopback;
+
 mod testbed;
 
 mod engine;
