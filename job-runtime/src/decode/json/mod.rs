@@ -15,10 +15,12 @@
 //! - with `json.ignore-parse-errors` a value that its column can't take is NULL, and what isn't JSON is no
 //!   row.
 //!
-//! Knowingly different from Flink: a number beyond the range of DOUBLE or FLOAT is an error, not infinity;
-//! a day that its month doesn't have is one too; bytes behind the document are; TIME keeps its
-//! milliseconds; a timestamp is cut to its column's precision; an array in place of the record is an error
-//! and not several rows.
+//! Knowingly different from Flink 2.2, where it would lose or change data without a word: a number beyond the
+//! range of DOUBLE or FLOAT is an error, not infinity; a day that its month doesn't have is one, not the
+//! month's last; so are bytes behind the document, an empty payload, and BOOLEAN for an object or array. TIME
+//! keeps its milliseconds. Of a repeated key Flink's faster parser takes the first value, its older one the
+//! last. JSON that becomes a STRING keeps the spelling of its numbers and strings. An array in place of the
+//! record, which Flink makes several rows of, is an error.
 
 mod base64;
 mod column;

@@ -2,10 +2,15 @@
 //! format and the Jackson under it do:
 //!
 //! - DOUBLE and FLOAT as Java's `toString`: `1.0`, `1.0E10`; NaN and the infinities as strings;
-//! - DECIMAL as `BigDecimal.toString` (`2.7E-8`), or plainly with `json.encode.decimal-as-plain-number`;
+//! - DECIMAL as a `BigDecimal` without trailing zeros (`2.7E-8`, and `1E+2` for 100.00), or with all digits
+//!   of its scale by `json.encode.decimal-as-plain-number`;
 //! - times without trailing zeros in the fraction, TIMESTAMP_LTZ in UTC with a `Z`;
 //! - BINARY as base64, intervals as their number of months or milliseconds;
 //! - in strings only quotes, backslashes and control characters are escaped.
+//!
+//! Knowingly different from Flink, to no reader's harm: characters beyond U+FFFF are written as they are
+//! and not as two escapes; floating-point numbers have the fewest digits that identify them, which Java's
+//! have only since release 19. And TIME keeps its milliseconds.
 
 pub(crate) mod number;
 mod text;

@@ -95,16 +95,42 @@ fn write_shortest(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// As `BigDecimal.toString`, or `toPlainString` if `plain`.
-pub(crate) fn write_decimal(unscaled: i128, scale: u8, plain: bool, out: &mut Vec<u8>) {
-    /// Java prints more zeros behind the point than this as an exponent.
-    const MAX_ZEROS: usize = 6;
+/// All digits of the scale if `plain`, else as Flink does: without trailing zeros, not even those of an
+/// integer, then as `BigDecimal.toString`.
+pub(super) fn write_decimal(unscaled: i128, scale: u8, plain: bool, out: &mut Vec<u8>) {
+    /// Java prints an exponent where the first digit stands behind more places than this.
+    const MAX_PLACES: i32 = 6;
     if unscaled < 0 {
         out.push(b'-');
     }
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(unscaled.unsigned_abs()).as_bytes();
-    let scale = usize::from(scale);
+    let scale = i32::from(scale);
+    if plain {
+        return write_plain(digits, scale as usize, out);
+    }
+    if unscaled == 0 {
+        out.push(b'0');
+        return;
+    }
+    let zeros = digits.iter().rev().take_while(|&&digit| digit == b'0').count();
+    let digits = &digits[..digits.len() - zeros];
+    let scale = scale - zeros as i32;
+    let power = digits.len() as i32 - 1 - scale;
+    if scale >= 0 && power >= -MAX_PLACES {
+        return write_plain(digits, scale as usize, out);
+    }
+    out.push(digits[0]);
+    if digits.len() > 1 {
+        out.push(b'.');
+        out.extend_from_slice(&digits[1..]);
+    }
+    out.extend_from_slice(if power < 0 { b"E" } else { b"E+" });
+    write_integer(power, out);
+}
+
+/// The digits with a point before the last `scale` of them.
+fn write_plain(digits: &[u8], scale: usize, out: &mut Vec<u8>) {
     if scale == 0 {
         out.extend_from_slice(digits);
     } else if digits.len() > scale {
@@ -112,17 +138,9 @@ pub(crate) fn write_decimal(unscaled: i128, scale: u8, plain: bool, out: &mut Ve
         out.extend_from_slice(whole);
         out.push(b'.');
         out.extend_from_slice(fraction);
-    } else if plain || scale - digits.len() < MAX_ZEROS {
+    } else {
         out.extend_from_slice(b"0.");
         out.extend(std::iter::repeat_n(b'0', scale - digits.len()));
         out.extend_from_slice(digits);
-    } else {
-        out.push(digits[0]);
-        if digits.len() > 1 {
-            out.push(b'.');
-            out.extend_from_slice(&digits[1..]);
-        }
-        out.extend_from_slice(b"E-");
-        write_integer(scale + 1 - digits.len(), out);
     }
 }

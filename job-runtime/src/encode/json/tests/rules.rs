@@ -92,9 +92,12 @@ fn decimals_look_as_big_decimals_or_plain() {
         |scale| Decimal128Array::from(numbers.clone()).with_precision_and_scale(20, scale).expect("in range");
     let kind = |scale| TypeKind::Decimal { precision: 20, scale };
     let plain = || JsonEncodeOptions { decimal_as_plain_number: true, ..Default::default() };
-    assert_eq!(values(kind(2), decimals(2), Default::default()), ["123.45", "-0.05", "0.00", "1.00", "0.27"]);
-    assert_eq!(values(kind(0), decimals(0), Default::default()), ["12345", "-5", "0", "100", "27"]);
-    assert_eq!(values(kind(9), decimals(9), Default::default()), ["0.000012345", "-5E-9", "0E-9", "1.00E-7", "2.7E-8"]);
+    assert_eq!(values(kind(2), decimals(2), Default::default()), ["123.45", "-0.05", "0", "1", "0.27"]);
+    assert_eq!(values(kind(0), decimals(0), Default::default()), ["12345", "-5", "0", "1E+2", "27"]);
+    assert_eq!(values(kind(9), decimals(9), Default::default()), ["0.000012345", "-5E-9", "0", "1E-7", "2.7E-8"]);
+    let thousands = Decimal128Array::from(vec![-12300, 1_000_000]).with_precision_and_scale(20, 1).expect("in range");
+    assert_eq!(values(kind(1), thousands, Default::default()), ["-1.23E+3", "1E+5"]);
+    assert_eq!(values(kind(2), decimals(2), plain()), ["123.45", "-0.05", "0.00", "1.00", "0.27"]);
     assert_eq!(
         values(kind(9), decimals(9), plain())[1..],
         ["-0.000000005", "0.000000000", "0.000000100", "0.000000027"]
