@@ -38,28 +38,37 @@ impl AdminClient {
         Ok(Self { client, bootstrap_servers: cluster.bootstrap_servers.clone(), runtime })
     }
 
-    /// None where the topic doesn't exist.
+    /// None where the topic doesn't exist. It never makes one, as asking for metadata would on a broker that
+    /// creates topics by itself.
     pub fn describe(&self, topic: &str) -> Result<Option<TopicDescription>> {
         let operation = || format!("could not ask Kafka at {} about topic {topic}", self.bootstrap_servers);
-        // To ask for a topic by its name is to make it, where the broker makes topics by itself; to ask for all isn't.
-        let metadata = self.client.inner().fetch_metadata(None, TIMEOUT).or_kind(ErrorKind::Retry, operation())?;
-        let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
-        match found.error() {
-            None => {}
-            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) => {
-                return Ok(None);
+        let name = c_string(topic);
+        let mut names = [name.as_ptr()];
+        let rk = self.client.inner().native_ptr();
+        // SAFETY: every object made here is destroyed here, once, in the reverse order; results are only
+        // read while their event lives.
+        let described = unsafe {
+            let queue = sys::rd_kafka_queue_new(rk);
+            let options = sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let collection = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+            sys::rd_kafka_DescribeTopics(rk, collection, options, queue);
+            let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
+            let described = description_of(event);
+            if !event.is_null() {
+                sys::rd_kafka_event_destroy(event);
             }
-            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) => {
-                return Err(Error::user_fault(format!("{}: not authorised; grant DESCRIBE on it", operation())));
+            sys::rd_kafka_TopicCollection_destroy(collection);
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_queue_destroy(queue);
+            described
+        };
+        match described {
+            Ok(found) => Ok(found.filter(|f| !f.partitions.is_empty())),
+            Err((RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, _)) => {
+                Err(Error::user_fault(format!("{}: not authorised; grant DESCRIBE on it", operation())))
             }
-            Some(code) => return Err(Error::retry(format!("{}: {}", operation(), RDKafkaErrorCode::from(code)))),
+            Err((_, message)) => Err(Error::retry(format!("{}: {message}", operation()))),
         }
-        let mut partitions: Vec<i32> = found.partitions().iter().map(|p| p.id()).collect();
-        partitions.sort_unstable();
-        if partitions.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(TopicDescription { partitions, id: self.topic_id(topic)? }))
     }
 
     /// Every topic of the cluster.
@@ -121,57 +130,56 @@ impl AdminClient {
     pub fn cluster_id(&self) -> Option<String> {
         self.client.inner().fetch_cluster_id(TIMEOUT)
     }
+}
 
-    fn topic_id(&self, topic: &str) -> Result<String> {
-        let name = c_string(topic);
-        let mut names = [name.as_ptr()];
-        let rk = self.client.inner().native_ptr();
-        // SAFETY: every object made here is destroyed here, once, in the reverse order; results are only
-        // read while their event lives.
-        unsafe {
-            let queue = sys::rd_kafka_queue_new(rk);
-            let options = sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-            let collection = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
-            sys::rd_kafka_DescribeTopics(rk, collection, options, queue);
-            let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
-            let id = if event.is_null() { Ok(String::new()) } else { topic_id_of(event, topic) };
-            if !event.is_null() {
-                sys::rd_kafka_event_destroy(event);
-            }
-            sys::rd_kafka_TopicCollection_destroy(collection);
-            sys::rd_kafka_AdminOptions_destroy(options);
-            sys::rd_kafka_queue_destroy(queue);
-            id
+/// The topic that an answer to DescribeTopics tells of; None where there is no such topic.
+///
+/// # Safety
+/// `event` is null or a live event.
+unsafe fn description_of(
+    event: *mut sys::rd_kafka_event_t,
+) -> std::result::Result<Option<TopicDescription>, (RDKafkaRespErr, String)> {
+    let no_answer = || (RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer".to_owned());
+    if event.is_null() {
+        return Err(no_answer());
+    }
+    // SAFETY: by the caller's promise; pointers into the event are not kept.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event);
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err((code, text(sys::rd_kafka_event_error_string(event))));
         }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        let mut count = 0;
+        let topics = if result.is_null() { std::ptr::null_mut() } else { sys::rd_kafka_DescribeTopics_result_topics(result, &mut count) };
+        if count == 0 {
+            return Err(no_answer());
+        }
+        let description = *topics;
+        let error = sys::rd_kafka_TopicDescription_error(description);
+        match sys::rd_kafka_error_code(error) {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC => return Ok(None),
+            code => return Err((code, text(sys::rd_kafka_error_string(error)))),
+        }
+        let mut count = 0;
+        let infos = sys::rd_kafka_TopicDescription_partitions(description, &mut count);
+        let mut partitions: Vec<i32> = (0..count).map(|i| sys::rd_kafka_TopicPartitionInfo_partition(*infos.add(i))).collect();
+        partitions.sort_unstable();
+        let id = sys::rd_kafka_TopicDescription_topic_id(description);
+        let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
+        Ok(Some(TopicDescription { partitions, id }))
     }
 }
 
 /// # Safety
-/// `event` is a live event.
-unsafe fn topic_id_of(event: *mut sys::rd_kafka_event_t, topic: &str) -> Result<String> {
-    // SAFETY: by the caller's promise; pointers into the event are not kept.
-    unsafe {
-        let result = sys::rd_kafka_event_DescribeTopics_result(event);
-        if result.is_null() {
-            return Ok(String::new());
-        }
-        let mut count = 0;
-        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        if count == 0 {
-            return Ok(String::new());
-        }
-        let description = *topics;
-        let error = sys::rd_kafka_TopicDescription_error(description);
-        if sys::rd_kafka_error_code(error) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            let message = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
-            return Err(Error::retry(format!("could not describe topic {topic}: {message}")));
-        }
-        let id = sys::rd_kafka_TopicDescription_topic_id(description);
-        if id.is_null() {
-            return Ok(String::new());
-        }
-        Ok(CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned())
+/// `text` is null or a string that lives for the call.
+unsafe fn text(text: *const std::ffi::c_char) -> String {
+    if text.is_null() {
+        return String::new();
     }
+    // SAFETY: by the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 fn options() -> AdminOptions {

@@ -97,7 +97,7 @@ fn write_shortest(text: &str, out: &mut Vec<u8>) {
 
 /// All digits of the scale if `plain`, else as Flink does: without trailing zeros, not even those of an
 /// integer, then as `BigDecimal.toString`.
-pub(super) fn write_decimal(unscaled: i128, scale: u8, plain: bool, out: &mut Vec<u8>) {
+pub(crate) fn write_decimal(unscaled: i128, scale: u8, plain: bool, out: &mut Vec<u8>) {
     /// Java prints an exponent where the first digit stands behind more places than this.
     const MAX_PLACES: i32 = 6;
     if unscaled < 0 {
