@@ -12,6 +12,8 @@ struct Fired {
     producer: Producer,
     windows: Windows,
     millrace: Millrace,
+    /// Its folder has to be there while it runs.
+    _job: Job,
 }
 
 impl Fired {
@@ -30,7 +32,7 @@ impl Fired {
         let millrace = job.start();
         await_records(&kafka, &millrace, &to, windows.rows().len());
         let windows = windows.of([&closes]);
-        Self { kafka, from, to, dead, producer, windows, millrace }
+        Self { kafka, from, to, dead, producer, windows, millrace, _job: job }
     }
 
     fn send(&self, event: &Event) {

@@ -51,7 +51,8 @@ impl Poisoned {
 fn poison_records_become_dead_letters_as_they_came() {
     let Some(kafka) = Kafka::apache("poison-letter") else { return };
     let poisoned = Poisoned::new(kafka);
-    let millrace = poisoned.job("DeadLetter").start();
+    let job = poisoned.job("DeadLetter");
+    let millrace = job.start();
     await_records(&poisoned.kafka, &millrace, &poisoned.to, 13);
     let letters = await_records(&poisoned.kafka, &millrace, &poisoned.dead, 3);
     millrace.stop().assert_code(0);
@@ -71,7 +72,8 @@ fn poison_records_become_dead_letters_as_they_came() {
 fn poison_records_are_dropped_and_counted() {
     let Some(kafka) = Kafka::apache("poison-drop") else { return };
     let poisoned = Poisoned::new(kafka);
-    let millrace = poisoned.job("Drop").start();
+    let job = poisoned.job("Drop");
+    let millrace = job.start();
     await_records(&poisoned.kafka, &millrace, &poisoned.to, 13);
     millrace.until_status("three failed rows", |status| (status["failedRows"]["decode"] == 3).then_some(()));
     millrace.stop().assert_code(0);
