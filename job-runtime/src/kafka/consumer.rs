@@ -7,7 +7,8 @@ use crate::batch::SourceRecords;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::error::KafkaError;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 use std::ffi::CStr;
 use std::ptr::NonNull;
@@ -102,9 +103,15 @@ impl PartitionConsumer {
 
     /// First and next offset of a partition. Under `read_committed` the second is the last stable offset.
     pub fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> Result<(i64, i64)> {
-        self.consumer
-            .fetch_watermarks(topic, partition, timeout)
-            .or_kind(ErrorKind::Retry, format!("could not read the offsets of {topic}-{partition}"))
+        let ask = || self.consumer.fetch_watermarks(topic, partition, timeout);
+        let found = match ask() {
+            // The client may know the topic from the time before it had this partition.
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition)) => {
+                self.consumer.fetch_metadata(Some(topic), timeout).and_then(|_| ask())
+            }
+            found => found,
+        };
+        found.or_kind(ErrorKind::Retry, format!("could not read the offsets of {topic}-{partition}"))
     }
 
     /// The first offset whose timestamp is at or after `millis`; None where there is none yet.
