@@ -38,11 +38,14 @@ impl Progress {
     /// The end of a bounded input; it holds nothing back, so it is neutral in `min`.
     pub const END: Self = Self { event: i64::MAX, processing: i64::MAX, idle: true };
 
-    /// Of two inputs together: an idle one doesn't count in event time beside one that isn't.
+    /// Of two inputs together: an idle one doesn't count in event time beside one that isn't. Where all are
+    /// idle, none holds the others back, so time is where the furthest of them has brought it, whichever
+    /// was heard last.
     pub fn min(self, other: Self) -> Self {
         let event = match (self.idle, other.idle) {
             (true, false) => other.event,
             (false, true) => self.event,
+            (true, true) if self.event != i64::MAX && other.event != i64::MAX => self.event.max(other.event),
             _ => self.event.min(other.event),
         };
         Self { event, processing: self.processing.min(other.processing), idle: self.idle && other.idle }
@@ -120,5 +123,35 @@ pub trait Operator: Send {
     /// Bytes of memory that it holds, for the worker's limits. An estimate that errs high.
     fn memory_bytes(&self) -> usize {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(event: i64, idle: bool) -> Progress {
+        Progress { event, processing: 0, idle }
+    }
+
+    /// Time over all inputs, which must not depend on their order.
+    fn least(inputs: [Progress; 3]) -> Progress {
+        let [a, b, c] = inputs;
+        let orders = [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]];
+        let found = orders.map(|order| order.into_iter().reduce(Progress::min).expect("three inputs"));
+        assert!(found.iter().all(|progress| *progress == found[0]), "{found:?}");
+        found[0]
+    }
+
+    #[test]
+    fn idle_inputs_hold_nothing_back_and_neither_do_ended_ones() {
+        assert_eq!(least([at(5, false), at(7, false), at(9, false)]), at(5, false));
+        assert_eq!(least([at(5, true), at(7, false), at(9, false)]), at(7, false));
+        assert_eq!(least([at(5, true), at(7, true), at(9, false)]), at(9, false));
+        assert_eq!(least([at(5, true), at(7, true), at(i64::MIN, true)]), at(7, true), "all are silent");
+        let ended = Progress { processing: 0, ..Progress::END };
+        assert_eq!(least([ended, at(7, true), at(5, false)]), at(5, false));
+        assert_eq!(least([ended, at(7, true), at(5, true)]), at(7, true), "an end is no point in time");
+        assert_eq!(least([ended, ended, ended]), ended);
     }
 }

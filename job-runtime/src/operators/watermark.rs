@@ -115,15 +115,13 @@ impl Watermark {
         Ok(())
     }
 
-    /// The least watermark of the live partitions; None when there is none.
+    /// The least watermark of the live partitions; with none alive, the greatest, since no other holds it
+    /// back. None when there is none at all.
     fn combined(&self) -> Option<i64> {
-        match &self.active {
-            None => self.partitions.values().copied().min(),
-            Some(active) => {
-                let live = active.iter().filter(|(_, idle)| !idle);
-                live.map(|(partition, _)| self.partitions.get(partition).copied().unwrap_or(i64::MIN)).min()
-            }
-        }
+        let Some(active) = &self.active else { return self.partitions.values().copied().min() };
+        let watermark = |partition| self.partitions.get(partition).copied().unwrap_or(i64::MIN);
+        let live = active.iter().filter(|(_, idle)| !idle).map(|(partition, _)| watermark(partition));
+        live.min().or_else(|| active.iter().map(|(partition, _)| watermark(partition)).max())
     }
 
     fn idle(&self) -> bool {
@@ -256,6 +254,17 @@ mod tests {
         operator.set_active_inputs(&active(&[(0, true), (1, true)]));
         assert_eq!(emitted(&operator), (96, true));
         assert_eq!(operator.held_back(Progress::END), Progress::END);
+    }
+
+    #[test]
+    fn partitions_that_fall_silent_together_hold_nothing_back() {
+        let mut operator = watermark(None);
+        operator.set_active_inputs(&active(&[(0, false), (1, false)]));
+        process(&mut operator, 0, &[Some(100)]);
+        assert_eq!(emitted(&operator), (i64::MIN, false));
+        operator.set_active_inputs(&active(&[(0, true), (1, true)]));
+        operator.advance(&context(&*ManualClock::at(1_000), Progress::START), &mut Collected::default()).unwrap();
+        assert_eq!(emitted(&operator), (95, true));
     }
 
     #[test]
