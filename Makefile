@@ -13,7 +13,7 @@ millrace := $(CARGO_TARGET_DIR)/debug/millrace
 
 .PHONY: help
 help: ## What there is to make.
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-9s %s\n", $$1, $$2}'
 
 .PHONY: system
 system: cargo
@@ -42,6 +42,11 @@ test: system ## Run all checks and tests, a real Apache Kafka among them.
 	@scripts/python-env.sh >/dev/null
 	cargo test --locked --workspace --no-run
 	MILLRACE_PYTHON=$$(scripts/python-env.sh) $(testbed)/kafka/run.sh cargo test --locked --workspace --no-fail-fast
+
+.PHONY: kill-test
+kill-test: system ## Kill jobs again and again under load, on a real Kafka: KILLS=50 EVENTS=2000000.
+	MILLRACE_KILLS=$(or $(KILLS),50) MILLRACE_EVENTS=$(or $(EVENTS),2000000) $(testbed)/kafka/run.sh \
+	  cargo test --locked -p millrace-tests --test main kafka::kill -- --nocapture --test-threads 1
 
 .PHONY: bench
 bench: system ## Compare with Apache Flink: QUERIES="q0 q12" EVENTS=2000000, or LATENCY=1.
