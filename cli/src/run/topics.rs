@@ -59,7 +59,7 @@ impl Topics {
         let tables = sources.chain(plan.sinks().map(|(_, sink)| &sink.table));
         for table in tables.filter(|table| self.is_on_the_jobs_kafka(table)) {
             for topic in topics_of(table) {
-                users.entry(topic).or_insert_with(|| format!("table `{}`", table.name));
+                users.entry(topic).or_insert_with(|| format!("table `{}`", short_name(table)));
             }
         }
         if let Some(topic) = dead_letter {
@@ -86,4 +86,9 @@ impl Topics {
 fn topics_of(table: &Table) -> BTreeSet<String> {
     let names = table.options.get("topic").map(String::as_str).unwrap_or_default();
     names.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// A table's name as its author wrote it, without the catalog and database that everybody has.
+fn short_name(table: &Table) -> &str {
+    table.name.strip_prefix("default_catalog.default_database.").unwrap_or(&table.name)
 }
