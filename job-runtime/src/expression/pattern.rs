@@ -264,11 +264,10 @@ impl Parts {
 }
 
 fn take_name<'a>(names: &[&str], count: usize, text: &'a str) -> Option<(usize, &'a str)> {
-    let found = names.iter().enumerate().find_map(|(index, name)| {
+    names.iter().enumerate().find_map(|(index, name)| {
         let name = if count == 3 { &name[..3] } else { name };
         Some((index, text.strip_prefix(name)?))
-    });
-    found
+    })
 }
 
 #[cfg(test)]

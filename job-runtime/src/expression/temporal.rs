@@ -126,11 +126,12 @@ impl TemporalType {
         }
     }
 
-    pub(super) fn from_shown(&self, shown: NaiveDateTime) -> Option<i64> {
-        self.from_utc(self.zone.map_or(Some(shown), |zone| zone.to_utc(shown))?)
+    /// The opposite of `shown`.
+    pub(super) fn number_shown(&self, shown: NaiveDateTime) -> Option<i64> {
+        self.number_in_utc(self.zone.map_or(Some(shown), |zone| zone.to_utc(shown))?)
     }
 
-    fn from_utc(&self, time: NaiveDateTime) -> Option<i64> {
+    fn number_in_utc(&self, time: NaiveDateTime) -> Option<i64> {
         match self.per_second {
             0 => Some(to_epoch(time, 1)?.div_euclid(86_400)),
             per_second => to_epoch(time, per_second),
@@ -161,7 +162,7 @@ fn shift(signature: &Signature<'_>, sign: i64) -> Result<Kernel> {
                 if time.time_only {
                     return Some(number);
                 }
-                time.from_utc(add_months(time.utc(number)?, i64::from(months) * sign)?)
+                time.number_in_utc(add_months(time.utc(number)?, i64::from(months) * sign)?)
             })
         }));
     }
@@ -309,7 +310,7 @@ fn round_to(signature: &Signature<'_>, up: bool) -> Result<Kernel> {
             let shown = time.shown(number).ok_or_else(overflow)?;
             let floor = unit.floor(shown).ok_or_else(overflow)?;
             let result = if up && floor < shown { unit.next(floor).ok_or_else(overflow)? } else { floor };
-            let number = time.from_shown(result).ok_or_else(overflow)?;
+            let number = time.number_shown(result).ok_or_else(overflow)?;
             Ok(Some(if time.time_only { number.rem_euclid(DAY_MILLIS) } else { number }))
         });
         let rounded = rounded.collect::<EvalResult<Vec<_>>>()?;

@@ -8,25 +8,41 @@ use hashbrown::HashTable;
 #[derive(Default)]
 pub(crate) struct Interner {
     table: HashTable<u32>,
-    hashes: Vec<u64>,
+    entries: Vec<Entry>,
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+}
+
+/// What is known of a group, side by side: a look-up touches one cache line of it.
+struct Entry {
+    hash: u64,
+    start: usize,
+    length: u32,
+}
+
+impl Entry {
+    #[inline]
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.start..self.start + self.length as usize]
+    }
 }
 
 impl Interner {
     /// The group of a key, and whether it is new.
     #[inline]
     pub(crate) fn intern(&mut self, key: &[u8], hash: u64) -> (u32, bool) {
-        let Self { table, hashes, bytes, ends } = self;
-        let equal = |&group: &u32| hashes[group as usize] == hash && slice(bytes, ends, group) == key;
+        let Self { table, entries, bytes } = self;
+        let equal = |&group: &u32| {
+            let entry = &entries[group as usize];
+            entry.hash == hash && entry.key(bytes) == key
+        };
         if let Some(&group) = table.find(hash, equal) {
             return (group, false);
         }
-        let group = u32::try_from(hashes.len()).expect("a table has fewer than 2^32 groups");
-        hashes.push(hash);
+        let group = u32::try_from(entries.len()).expect("a table has fewer than 2^32 groups");
+        let length = u32::try_from(key.len()).expect("a key is below 4 GiB");
+        entries.push(Entry { hash, start: bytes.len(), length });
         bytes.extend_from_slice(key);
-        ends.push(bytes.len());
-        table.insert_unique(hash, group, |&group| hashes[group as usize]);
+        table.insert_unique(hash, group, |&group| entries[group as usize].hash);
         (group, true)
     }
 
@@ -37,36 +53,28 @@ impl Interner {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.hashes.len()
+        self.entries.len()
     }
 
     pub(crate) fn key(&self, group: u32) -> &[u8] {
-        slice(&self.bytes, &self.ends, group)
+        self.entries[group as usize].key(&self.bytes)
     }
 
     pub(crate) fn hash(&self, group: u32) -> u64 {
-        self.hashes[group as usize]
+        self.entries[group as usize].hash
     }
 
     /// Forgets every group and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.table.clear();
-        self.hashes.clear();
+        self.entries.clear();
         self.bytes.clear();
-        self.ends.clear();
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         // A slot of the table is the number and a control byte.
-        self.table.capacity() * 8 + (self.hashes.capacity() + self.ends.capacity()) * 8 + self.bytes.capacity()
+        self.table.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.bytes.capacity()
     }
-}
-
-#[inline]
-fn slice<'a>(bytes: &'a [u8], ends: &[usize], group: u32) -> &'a [u8] {
-    let group = group as usize;
-    let start = if group == 0 { 0 } else { ends[group - 1] };
-    &bytes[start..ends[group]]
 }
 
 #[cfg(test)]

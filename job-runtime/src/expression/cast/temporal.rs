@@ -45,7 +45,7 @@ fn between(cast: Cast, from: TemporalType, to: TemporalType) -> Kernel {
 fn number(to: &TemporalType, time: NaiveDateTime, kind: &TypeKind) -> Option<i64> {
     let precision = precision(kind);
     let unit = 10u32.pow(9 - u32::from(precision.min(9)));
-    let number = to.from_shown(time.with_nanosecond(time.nanosecond() / unit * unit)?)?;
+    let number = to.number_shown(time.with_nanosecond(time.nanosecond() / unit * unit)?)?;
     Some(if to.time_only { number.rem_euclid(DAY_MILLIS) } else { number })
 }
 
