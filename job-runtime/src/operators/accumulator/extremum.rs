@@ -25,9 +25,13 @@ pub(super) fn accumulator(data_type: &ArrowType, largest: bool) -> Result<Box<dy
             Ok(Box::new(Extremum::<Int8Type, true>::new(ArrowType::Int8, ArrowType::Boolean)))
         }
         ArrowType::Boolean => Ok(Box::new(Extremum::<Int8Type, false>::new(ArrowType::Int8, ArrowType::Boolean))),
-        ArrowType::Utf8 | ArrowType::Binary => {
-            Ok(Box::new(BytesExtremum { data_type: data_type.clone(), largest, values: Vec::new(), seen: Vec::new() }))
-        }
+        ArrowType::Utf8 | ArrowType::Binary => Ok(Box::new(BytesExtremum {
+            data_type: data_type.clone(),
+            largest,
+            values: Vec::new(),
+            seen: Vec::new(),
+            value_bytes: 0,
+        })),
         _ => with_primitive!(data_type, primitive, Err(unsupported(if largest { "MAX" } else { "MIN" }, data_type))),
     }
 }
@@ -104,6 +108,8 @@ struct BytesExtremum {
     largest: bool,
     values: Vec<Vec<u8>>,
     seen: Vec<bool>,
+    /// Of the values, kept as they change: a batch must not cost a walk over all groups.
+    value_bytes: usize,
 }
 
 impl BytesExtremum {
@@ -111,8 +117,10 @@ impl BytesExtremum {
         let old = &mut self.values[group];
         let better = if self.largest { old.as_slice() < new } else { new < old.as_slice() };
         if better || !self.seen[group] {
+            let before = old.capacity();
             old.clear();
             old.extend_from_slice(new);
+            self.value_bytes += old.capacity() - before;
             self.seen[group] = true;
         }
     }
@@ -124,6 +132,8 @@ impl BytesExtremum {
 
 impl Accumulator for BytesExtremum {
     fn resize(&mut self, groups: usize) {
+        let dropped = self.values.iter().skip(groups);
+        self.value_bytes -= dropped.map(Vec::capacity).sum::<usize>();
         self.values.resize(groups, Vec::new());
         self.seen.resize(groups, false);
     }
@@ -185,14 +195,16 @@ impl Accumulator for BytesExtremum {
             let (value, rest) = bytes
                 .split_at_checked(length)
                 .ok_or_else(|| Error::fail_job("the state of an aggregate ends early"))?;
-            self.values[group as usize].extend_from_slice(value);
+            let held = &mut self.values[group as usize];
+            let before = held.capacity();
+            held.extend_from_slice(value);
+            self.value_bytes += held.capacity() - before;
             *bytes = rest;
         }
         Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        let values: usize = self.values.iter().map(Vec::capacity).sum();
-        values + self.values.capacity() * size_of::<Vec<u8>>() + self.seen.capacity()
+        self.value_bytes + self.values.capacity() * size_of::<Vec<u8>>() + self.seen.capacity()
     }
 }
