@@ -41,11 +41,12 @@ test: system ## Run all checks and tests, a real Apache Kafka among them.
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: deny.toml is not checked"; fi
 	@scripts/python-env.sh >/dev/null
 	cargo test --locked --workspace --no-run
-	MILLRACE_PYTHON=$$(scripts/python-env.sh) $(testbed)/kafka/run.sh cargo test --locked --workspace --no-fail-fast
+	MILLRACE_PYTHON=$$(scripts/python-env.sh) MILLRACE_BIN=$(millrace) \
+	  $(testbed)/kafka/run.sh cargo test --locked --workspace --no-fail-fast
 
 .PHONY: kill-test
-kill-test: system ## Kill jobs again and again under load, on a real Kafka: KILLS=50 EVENTS=2000000.
-	MILLRACE_KILLS=$(or $(KILLS),50) MILLRACE_EVENTS=$(or $(EVENTS),2000000) $(testbed)/kafka/run.sh \
+kill-test: build ## Kill jobs again and again under load, on a real Kafka: KILLS=50 EVENTS=2000000.
+	MILLRACE_BIN=$(millrace) MILLRACE_KILLS=$(or $(KILLS),50) MILLRACE_EVENTS=$(or $(EVENTS),2000000) $(testbed)/kafka/run.sh \
 	  cargo test --locked -p millrace-tests --test main kafka::kill -- --nocapture --test-threads 1
 
 .PHONY: bench

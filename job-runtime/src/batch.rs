@@ -66,7 +66,8 @@ impl Batch {
     }
 
     pub fn slice(&self, offset: usize, length: usize) -> Self {
-        let origin = self.origin.as_ref().map(|o| Origin { records: o.records.clone(), index: o.index.slice(offset, length) });
+        let origin =
+            self.origin.as_ref().map(|o| Origin { records: o.records.clone(), index: o.index.slice(offset, length) });
         Self { rows: self.rows.slice(offset, length), origin }
     }
 

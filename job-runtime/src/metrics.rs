@@ -143,7 +143,12 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("source_records", "Records read from sources", metrics.source_records.clone());
-        registry.register_with_unit("source", "Bytes of values read from sources", Unit::Bytes, metrics.source_bytes.clone());
+        registry.register_with_unit(
+            "source",
+            "Bytes of values read from sources",
+            Unit::Bytes,
+            metrics.source_bytes.clone(),
+        );
         registry.register("sink_records", "Records written to sinks", metrics.sink_records.clone());
         registry.register("failed_rows", "Rows that could not go on", metrics.failed_rows.clone());
         registry.register("commits", "Committed epochs", metrics.commits.clone());
@@ -161,7 +166,11 @@ impl Default for Metrics {
             metrics.checkpoint_duration.clone(),
         );
         registry.register("worker_restarts", "Restarts of the worker inside its process", metrics.restarts.clone());
-        registry.register("consumer_lag_records", "Records behind the partition's end at the last commit", metrics.lag.clone());
+        registry.register(
+            "consumer_lag_records",
+            "Records behind the partition's end at the last commit",
+            metrics.lag.clone(),
+        );
         registry.register_with_unit(
             "watermark_timestamp",
             "The least watermark of all tasks, as Unix time",
@@ -234,7 +243,11 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
-            .map(|((topic, partition), status)| SourcePartition { topic: topic.clone(), partition: *partition, status: *status })
+            .map(|((topic, partition), status)| SourcePartition {
+                topic: topic.clone(),
+                partition: *partition,
+                status: *status,
+            })
             .collect();
         let failed = |reason| {
             let of = |policy| self.failed_rows.get_or_create(&FailedLabels { reason, policy }).get();

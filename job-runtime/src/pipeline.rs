@@ -75,7 +75,9 @@ pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
     let thread_of: Vec<usize> = (0..context.tasks as usize).map(|task| task % context.threads).collect();
     let mut queues: Vec<BTreeMap<NodeId, FetchQueue>> = Vec::new();
     for _ in 0..context.threads {
-        queues.push(context.scans.iter().map(|(&id, scan)| (id, FetchQueue::new(&scan.consumer, FETCH_RECORDS))).collect());
+        queues.push(
+            context.scans.iter().map(|(&id, scan)| (id, FetchQueue::new(&scan.consumer, FETCH_RECORDS))).collect(),
+        );
     }
     let wakers = queues.iter().map(|queues| queues.values().map(FetchQueue::waker).collect()).collect();
     let (router, inboxes) = Router::new(thread_of.clone(), wakers);
@@ -228,7 +230,12 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
             sequence: commit.sequence,
             positions: commit.positions.clone(),
             outputs,
-            failed_rows: FailedRows::new(&job.identity.name, job.errors, job.dead_letter_topic.as_deref(), &context.metrics)?,
+            failed_rows: FailedRows::new(
+                &job.identity.name,
+                job.errors,
+                job.dead_letter_topic.as_deref(),
+                &context.metrics,
+            )?,
             router: router.clone(),
             metrics: context.metrics.clone(),
             clock: context.clock.clone(),
@@ -252,9 +259,13 @@ fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32)
         }
         Operator::Union => Step::Pass,
         _ => {
-            let environment =
-                TaskEnvironment { task, parallelism: context.tasks, max_event_time_ahead: context.job.max_event_time_ahead };
-            let operator = chain::build(node, plan, &environment).map_err(|e| e.context(format!("operator {id} of the plan")))?;
+            let environment = TaskEnvironment {
+                task,
+                parallelism: context.tasks,
+                max_event_time_ahead: context.job.max_event_time_ahead,
+            };
+            let operator =
+                chain::build(node, plan, &environment).map_err(|e| e.context(format!("operator {id} of the plan")))?;
             Step::Operator(operator.expect("scans, exchanges, unions, values and sinks stand above"))
         }
     })

@@ -34,7 +34,9 @@ pub fn arrow_type(kind: &TypeKind) -> ArrowType {
         TypeKind::IntervalYearMonth => ArrowType::Interval(IntervalUnit::YearMonth),
         TypeKind::IntervalDayTime => ArrowType::Duration(TimeUnit::Millisecond),
         TypeKind::Array(element) => ArrowType::List(Arc::new(arrow_field("item", element))),
-        TypeKind::Map(key, value) => map_type(arrow_field("keys", key).with_nullable(false), arrow_field("values", value)),
+        TypeKind::Map(key, value) => {
+            map_type(arrow_field("keys", key).with_nullable(false), arrow_field("values", value))
+        }
         TypeKind::Multiset(element) => {
             map_type(arrow_field("keys", element).with_nullable(false), Field::new("values", ArrowType::Int32, false))
         }

@@ -136,7 +136,17 @@ impl Task {
         let stages = nodes.iter().map(|n| n.stage + 1).max().unwrap_or(0);
         let key = |p: &SourcePosition| (p.operator, PartitionId { topic: p.topic.clone(), partition: p.partition });
         let positions = context.positions.iter().map(|p| (key(p), p.clone())).collect();
-        Self { nodes, context, positions, moved: false, epoch: 1, ending: None, suspended: None, backlog: VecDeque::new(), stages }
+        Self {
+            nodes,
+            context,
+            positions,
+            moved: false,
+            epoch: 1,
+            ending: None,
+            suspended: None,
+            backlog: VecDeque::new(),
+            stages,
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -336,7 +346,8 @@ impl Task {
     /// Returns false when an operator has more to emit than there is room for.
     fn advance_node(&mut self, id: NodeId, resuming: bool) -> Result<bool> {
         let inputs = self.nodes[id].inputs.iter().map(|&input| self.nodes[input].output);
-        let input = if resuming { self.nodes[id].input } else { inputs.reduce(Progress::min).unwrap_or(Progress::START) };
+        let input =
+            if resuming { self.nodes[id].input } else { inputs.reduce(Progress::min).unwrap_or(Progress::START) };
         let changed = input != self.nodes[id].input;
         if let Step::Exchange(exchange) = &mut self.nodes[id].step {
             let output = exchange.heard.iter().map(|(progress, _)| *progress).reduce(Progress::min);

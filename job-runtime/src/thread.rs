@@ -77,7 +77,8 @@ impl TaskThread {
     }
 
     fn deliver(&mut self, envelope: crate::exchange::Envelope) -> Result<()> {
-        let task = self.tasks.iter_mut().find(|t| t.id() == envelope.to).expect("messages go to the thread of their task");
+        let task =
+            self.tasks.iter_mut().find(|t| t.id() == envelope.to).expect("messages go to the thread of their task");
         task.receive(envelope)
     }
 
@@ -126,7 +127,8 @@ impl TaskThread {
         for batch in batches.drain(..) {
             self.metrics.source_records.inc_by(batch.records);
             self.metrics.source_bytes.inc_by(batch.bytes);
-            let task = self.tasks.iter_mut().find(|t| t.id() == batch.task).expect("sources read for this thread's tasks");
+            let task =
+                self.tasks.iter_mut().find(|t| t.id() == batch.task).expect("sources read for this thread's tasks");
             task.source_batch(batch)?;
         }
         Ok(())
@@ -141,13 +143,15 @@ impl TaskThread {
             let assigned = startup::assign(&position, self.router.tasks());
             let task = self.tasks.iter_mut().find(|t| t.id() == assigned.task).expect("sent to the thread of its task");
             task.partition_added(position);
-            let source = self.sources.iter_mut().find(|s| s.scan() == scan).expect("a Kafka scan has a source on each thread");
+            let source =
+                self.sources.iter_mut().find(|s| s.scan() == scan).expect("a Kafka scan has a source on each thread");
             source.add_partition(assigned)?;
         }
         let processing = self.clock.now_millis();
         for source in &mut self.sources {
             for (task, partition, next) in source.take_positions() {
-                let task = self.tasks.iter_mut().find(|t| t.id() == task).expect("sources read for this thread's tasks");
+                let task =
+                    self.tasks.iter_mut().find(|t| t.id() == task).expect("sources read for this thread's tasks");
                 task.source_moved(source.scan(), partition, next);
             }
             for task in &mut self.tasks {

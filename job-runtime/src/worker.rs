@@ -137,13 +137,22 @@ impl Supervisor {
 
         let holder = start::holder(job)?;
         let clock = self.clock.as_ref();
-        let started = start::start_worker(&StartRequest { job, cluster: &cluster, admin: &admin, clock, holder: &holder, tasks })?;
+        let started = start::start_worker(&StartRequest {
+            job,
+            cluster: &cluster,
+            admin: &admin,
+            clock,
+            holder: &holder,
+            tasks,
+        })?;
         let log: Arc<str> = job.identity.log_topic().into();
         let commits = self.settle_positions(&started, &scans, tasks, &log)?;
         tracing::info!(tasks, replayed = started.replayed, sequence = commits[0].sequence, "restored");
 
-        let kafka_scans: BTreeMap<NodeId, KafkaScan> =
-            scans.iter().map(|(&id, s)| (id, KafkaScan { options: s.options.clone(), consumer: s.consumer.clone() })).collect();
+        let kafka_scans: BTreeMap<NodeId, KafkaScan> = scans
+            .iter()
+            .map(|(&id, s)| (id, KafkaScan { options: s.options.clone(), consumer: s.consumer.clone() }))
+            .collect();
         let gate = Arc::new(EpochGate::new(started.producer.clone()));
         let threads = job.threads.unwrap_or_else(available_threads).clamp(1, tasks as usize);
         let pipeline = pipeline::build(&PipelineContext {
@@ -224,7 +233,8 @@ impl Supervisor {
     /// The clients and topics of every Kafka scan.
     fn open_scans(&self, clusters: &mut Clusters<'_>) -> Result<BTreeMap<NodeId, OpenScan>> {
         let kafka: Vec<_> = self.job.plan.scans().filter(|(_, s)| s.table.connector == Connector::Kafka).collect();
-        let queued_bytes = self.job.memory.fetch / kafka.len().max(1) / self.job.threads.unwrap_or_else(available_threads);
+        let queued_bytes =
+            self.job.memory.fetch / kafka.len().max(1) / self.job.threads.unwrap_or_else(available_threads);
         let mut scans = BTreeMap::new();
         for (id, scan) in kafka {
             let table = &scan.table.name;
@@ -234,8 +244,7 @@ impl Supervisor {
             let topics = describe_topics(table, &options.topics, admin, self.clock.as_ref())?;
             let isolation = options.client.get("isolation.level").map_or("read_committed", String::as_str);
             let group = options.group_id.clone().unwrap_or_else(|| self.job.identity.topic_prefix());
-            let settings =
-                ConsumerSettings { group_id: group, isolation_level: isolation.to_owned(), queued_bytes };
+            let settings = ConsumerSettings { group_id: group, isolation_level: isolation.to_owned(), queued_bytes };
             let consumer = PartitionConsumer::new(&cluster, &settings)?;
             scans.insert(id, OpenScan { table: table.clone(), options, cluster, consumer, topics });
         }
@@ -249,7 +258,8 @@ impl Supervisor {
             let table = &sink.table.name;
             let options = KafkaOptions::from_table(&sink.table)
                 .map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
-            let elsewhere = options.bootstrap_servers.as_ref().is_some_and(|servers| *servers != cluster.bootstrap_servers);
+            let elsewhere =
+                options.bootstrap_servers.as_ref().is_some_and(|servers| *servers != cluster.bootstrap_servers);
             if elsewhere && !same_cluster(admin, &options)? {
                 return Err(Error::user_fault(format!(
                     "table {table} is in another Kafka cluster than the job's: writing exactly once to another cluster is not \
@@ -257,7 +267,8 @@ impl Supervisor {
                 )));
             }
             let topics = describe_topics(table, &options.topics, admin, self.clock.as_ref())?;
-            let description = topics.values().next().ok_or_else(|| Error::user_fault(format!("table {table} has no topic")))?;
+            let description =
+                topics.values().next().ok_or_else(|| Error::user_fault(format!("table {table} has no topic")))?;
             partitions.insert(id, description.partitions.len() as i32);
         }
         if let Some(topic) = &self.job.dead_letter_topic
@@ -291,10 +302,12 @@ impl Supervisor {
         tasks: u32,
         log: &Arc<str>,
     ) -> Result<Vec<Commit>> {
-        let restored: Vec<SourcePosition> = started.commits.iter().flatten().flat_map(|c| c.positions.clone()).collect();
+        let restored: Vec<SourcePosition> =
+            started.commits.iter().flatten().flat_map(|c| c.positions.clone()).collect();
         let mut positions = Vec::new();
         for (id, node) in self.job.plan.nodes.iter().enumerate() {
-            let own: Vec<SourcePosition> = restored.iter().filter(|p| p.operator == node.operator_id).cloned().collect();
+            let own: Vec<SourcePosition> =
+                restored.iter().filter(|p| p.operator == node.operator_id).cloned().collect();
             match &node.operator {
                 Operator::Scan(scan) if scan.table.connector == Connector::Datagen => {
                     positions.extend(datagen_positions(node.operator_id, &scan.table, own, tasks)?);
@@ -339,7 +352,12 @@ impl Supervisor {
         Ok(commits)
     }
 
-    fn start_discovery(&self, scans: BTreeMap<NodeId, OpenScan>, pipeline: &pipeline::Pipeline, tasks: u32) -> Result<Discovery> {
+    fn start_discovery(
+        &self,
+        scans: BTreeMap<NodeId, OpenScan>,
+        pipeline: &pipeline::Pipeline,
+        tasks: u32,
+    ) -> Result<Discovery> {
         let discovered = scans.into_iter().filter_map(|(id, scan)| {
             let interval = scan.options.partition_discovery_interval?;
             Some(DiscoveredScan {
@@ -410,14 +428,21 @@ fn datagen_positions(
     if !restored.is_empty() {
         return Ok(restored);
     }
-    let options =
-        DatagenOptions::from_table(table).map_err(|e| Error::user_fault(format!("table {}", table.name)).caused_by(e))?;
+    let options = DatagenOptions::from_table(table)
+        .map_err(|e| Error::user_fault(format!("table {}", table.name)).caused_by(e))?;
     let share = |task| generated_position(operator, &table.name, task, DatagenSource::share_of(&options, task, tasks));
     Ok((0..tasks).map(share).collect())
 }
 
 fn generated_position(operator: u32, table: &str, task: u32, end: Option<i64>) -> SourcePosition {
-    SourcePosition { operator, topic: table.to_owned(), topic_id: String::new(), partition: task as i32, offset: 0, end }
+    SourcePosition {
+        operator,
+        topic: table.to_owned(),
+        topic_id: String::new(),
+        partition: task as i32,
+        offset: 0,
+        end,
+    }
 }
 
 /// Commits positions in a transaction of their own.
@@ -433,7 +458,9 @@ fn commit_positions(started: &Started, log: &str, commits: &[Commit], timeout: D
     match started.producer.commit(timeout) {
         CommitOutcome::Clean => Ok(()),
         CommitOutcome::Retried => Err(Error::restart_worker("the first positions were committed by a retried request")),
-        CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => Err(error.context("could not commit the first positions")),
+        CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => {
+            Err(error.context("could not commit the first positions"))
+        }
     }
 }
 

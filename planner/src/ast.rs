@@ -30,13 +30,24 @@ pub struct Statement {
 pub enum StatementKind {
     CreateTable(Box<CreateTable>),
     CreateView(CreateView),
-    DropTable { name: ObjectName, if_exists: bool },
-    DropView { name: ObjectName, if_exists: bool },
+    DropTable {
+        name: ObjectName,
+        if_exists: bool,
+    },
+    DropView {
+        name: ObjectName,
+        if_exists: bool,
+    },
     Insert(Insert),
     /// `EXECUTE STATEMENT SET BEGIN … END`, or `BEGIN STATEMENT SET; … END`.
     StatementSet(Vec<Insert>),
-    Set { key: String, value: String },
-    Reset { key: Option<String> },
+    Set {
+        key: String,
+        value: String,
+    },
+    Reset {
+        key: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -62,11 +73,19 @@ pub struct ColumnDefinition {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum ColumnKind {
-    Physical { data_type: DataType },
+    Physical {
+        data_type: DataType,
+    },
     /// `name AS expression`.
-    Computed { expression: Box<Expr> },
+    Computed {
+        expression: Box<Expr>,
+    },
     /// `name type METADATA [FROM 'key'] [VIRTUAL]`; the key defaults to the column's name.
-    Metadata { data_type: DataType, key: Option<String>, is_virtual: bool },
+    Metadata {
+        data_type: DataType,
+        key: Option<String>,
+        is_virtual: bool,
+    },
 }
 
 /// `WATERMARK FOR column AS expression`.

@@ -21,13 +21,25 @@ pub enum ExpressionKind {
     Column(usize),
     Literal(Literal),
     /// A built-in function or operator, by its canonical name in `function.rs`.
-    Call { function: Function, arguments: Vec<Expression> },
+    Call {
+        function: Function,
+        arguments: Vec<Expression>,
+    },
     /// To the `data_type` of this node. `try_cast` gives NULL where CAST fails the row.
-    Cast { input: Box<Expression>, try_cast: bool },
+    Cast {
+        input: Box<Expression>,
+        try_cast: bool,
+    },
     /// `CASE WHEN c THEN r … ELSE e END`; conditions are BOOLEAN, a missing ELSE is a NULL literal.
-    Case { branches: Vec<(Expression, Expression)>, otherwise: Box<Expression> },
+    Case {
+        branches: Vec<(Expression, Expression)>,
+        otherwise: Box<Expression>,
+    },
     /// A field of a ROW, by position.
-    Field { input: Box<Expression>, index: usize },
+    Field {
+        input: Box<Expression>,
+        index: usize,
+    },
 }
 
 /// A constant. Times are counts since 1970-01-01T00:00:00 in the unit of their type's precision

@@ -155,11 +155,22 @@ pub struct Window {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum WindowKind {
-    Tumble { size: Millis, offset: Millis },
+    Tumble {
+        size: Millis,
+        offset: Millis,
+    },
     /// Rows are in `size / slide` windows.
-    Hop { size: Millis, slide: Millis, offset: Millis },
+    Hop {
+        size: Millis,
+        slide: Millis,
+        offset: Millis,
+    },
     /// Windows from a common start that grow by `step` up to `size`.
-    Cumulate { size: Millis, step: Millis, offset: Millis },
+    Cumulate {
+        size: Millis,
+        step: Millis,
+        offset: Millis,
+    },
 }
 
 /// Milliseconds.

@@ -28,20 +28,37 @@ pub enum TypeKind {
     Float,
     Double,
     /// Precision 1 to 38, scale 0 to precision.
-    Decimal { precision: u8, scale: u8 },
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
     /// Padded with spaces to its length.
-    Char { length: u32 },
-    VarChar { length: u32 },
-    Binary { length: u32 },
-    VarBinary { length: u32 },
+    Char {
+        length: u32,
+    },
+    VarChar {
+        length: u32,
+    },
+    Binary {
+        length: u32,
+    },
+    VarBinary {
+        length: u32,
+    },
     Date,
     /// Precision 0 to 9; kept in milliseconds, as in Flink.
-    Time { precision: u8 },
+    Time {
+        precision: u8,
+    },
     /// Without time zone. Precision 0 to 9: up to 3 kept in milliseconds, up to 6 in microseconds,
     /// above that in nanoseconds (which reach from 1677 to 2262).
-    Timestamp { precision: u8 },
+    Timestamp {
+        precision: u8,
+    },
     /// An instant, shown in the session's time zone. Kept like `Timestamp`, in UTC.
-    TimestampLtz { precision: u8 },
+    TimestampLtz {
+        precision: u8,
+    },
     IntervalYearMonth,
     IntervalDayTime,
     Array(Box<DataType>),

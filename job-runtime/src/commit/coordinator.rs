@@ -96,7 +96,9 @@ impl Coordinator<'_> {
                     progressing.prepared.push(prepared);
                     event
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::fail_job("every thread of the worker has ended")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::fail_job("every thread of the worker has ended"));
+                }
                 Err(RecvTimeoutError::Timeout) if !stop_seen && self.stop.load(Ordering::Acquire) => {
                     stop_seen = true;
                     Event::StopRequested
@@ -118,7 +120,12 @@ impl Coordinator<'_> {
         }
     }
 
-    fn perform(&mut self, effect: Effect, progressing: &mut Progressing, machine: &mut EpochMachine) -> Result<Vec<Effect>> {
+    fn perform(
+        &mut self,
+        effect: Effect,
+        progressing: &mut Progressing,
+        machine: &mut EpochMachine,
+    ) -> Result<Vec<Effect>> {
         match effect {
             Effect::EndEpoch { epoch, heartbeat, .. } => {
                 progressing.ended_at = self.clock.monotonic();
@@ -173,7 +180,8 @@ impl Coordinator<'_> {
     fn replace_producer(&mut self) -> Result<()> {
         tracing::info!("the commit was retried; going on with a new producer");
         let timeout = transaction_timeout(self.job);
-        let producer = TransactionalProducer::new(self.cluster, &self.transactional_id, timeout, self.job.memory.epoch)?;
+        let producer =
+            TransactionalProducer::new(self.cluster, &self.transactional_id, timeout, self.job.memory.epoch)?;
         producer.init_transactions(timeout)?;
         self.gate.replace_producer(producer);
         Ok(())
@@ -211,7 +219,9 @@ impl Coordinator<'_> {
     fn tell_offsets(&self, positions: &BTreeMap<u32, Vec<(String, i32, i64)>>) {
         for (operator, positions) in positions {
             let Some(scan) = self.scans.get(operator) else { continue };
-            if scan.has_group && let Err(error) = scan.consumer.commit_group_offsets(positions) {
+            if scan.has_group
+                && let Err(error) = scan.consumer.commit_group_offsets(positions)
+            {
                 // Only lag tools read them; the next ones replace them.
                 tracing::warn!(%error, "group offsets");
             }
@@ -225,7 +235,8 @@ impl Coordinator<'_> {
     /// Where the task logs end. No task writes to its log between a commit and the next end of an epoch,
     /// which this thread alone asks for: so everything committed lies before, and what follows lies after.
     fn log_ends(&self) -> Result<Vec<i64>> {
-        let end = |task| self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30)).map(|(_, end)| end);
+        let end =
+            |task| self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30)).map(|(_, end)| end);
         (0..self.tasks)
             .map(end)
             .collect::<Result<_>>()

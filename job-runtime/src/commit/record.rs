@@ -117,7 +117,9 @@ impl LogRecord<'_> {
         }
         match *kind {
             CLAIM => serde_json::from_slice(body).map(LogRecord::Claim).map_err(|e| corrupt("a claim").caused_by(e)),
-            RELEASE => serde_json::from_slice(body).map(LogRecord::Release).map_err(|e| corrupt("a release").caused_by(e)),
+            RELEASE => {
+                serde_json::from_slice(body).map(LogRecord::Release).map_err(|e| corrupt("a release").caused_by(e))
+            }
             COMMIT => serde_json::from_slice(body).map(LogRecord::Commit).map_err(|e| corrupt("a commit").caused_by(e)),
             BATCH => decode_batch(body).map(LogRecord::Batch),
             other => Err(corrupt(&format!("a record is of unknown kind {other}"))),

@@ -9,7 +9,9 @@ use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::job::{Job, JobIdentity};
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
-use crate::kafka::{ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer};
+use crate::kafka::{
+    ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
+};
 use crate::state::store::{Applied, StoreMemory, TaskStore};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -226,7 +228,9 @@ fn claim(
     match producer.commit(transaction_timeout(request.job)) {
         CommitOutcome::Clean => Ok(()),
         CommitOutcome::Retried => Err(Error::restart_worker("the claim was committed by a retried request")),
-        CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => Err(error.context("could not claim the tasks")),
+        CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => {
+            Err(error.context("could not claim the tasks"))
+        }
     }
 }
 
@@ -277,7 +281,8 @@ impl LogReader {
                     for index in 0..records.len() {
                         let offset = records.offset(index);
                         let payload = records.payload(index).ok_or_else(|| corrupt("a record is empty"))?;
-                        let record = LogRecord::decode(payload).map_err(|e| e.context(format!("task {task}, offset {offset}")))?;
+                        let record = LogRecord::decode(payload)
+                            .map_err(|e| e.context(format!("task {task}, offset {offset}")))?;
                         visit(task, offset, record)?;
                         count += 1;
                     }
@@ -313,7 +318,8 @@ struct TaskReplay {
 impl<'a> Replay<'a> {
     fn new(request: &'a StartRequest<'a>, log: &str, attempt: &'a str, stores: &[TaskStore]) -> Result<Self> {
         let reader = LogReader::new(request, log, "read_committed", |task| start_offset(&stores[task as usize]))?;
-        let of_store = |store: &TaskStore| TaskReplay { claim: store.applied().map(|a| a.commit.claim), ..Default::default() };
+        let of_store =
+            |store: &TaskStore| TaskReplay { claim: store.applied().map(|a| a.commit.claim), ..Default::default() };
         Ok(Self { request, attempt, reader, tasks: stores.iter().map(of_store).collect() })
     }
 
@@ -365,9 +371,9 @@ impl TaskReplay {
 
     fn belongs(&self, claim: i64, offset: i64) -> Result<()> {
         match self.claim {
-            Some(current) if current != claim => {
-                Err(corrupt(&format!("the record at offset {offset} belongs to the claim at {claim}, not to the one at {current}")))
-            }
+            Some(current) if current != claim => Err(corrupt(&format!(
+                "the record at offset {offset} belongs to the claim at {claim}, not to the one at {current}"
+            ))),
             _ => Ok(()),
         }
     }

@@ -46,7 +46,8 @@ impl Partitioner {
                 return Ok(());
             }
             let indices = UInt32Array::from(std::mem::take(rows));
-            let part = take_record_batch(batch, &indices).or_kind(ErrorKind::FailJob, "could not cut a batch for the exchange")?;
+            let part = take_record_batch(batch, &indices)
+                .or_kind(ErrorKind::FailJob, "could not cut a batch for the exchange")?;
             send(task as u32, part);
             // The array is gone by now, so its memory comes back.
             *rows = indices.into_parts().1.into_inner().into_vec().unwrap_or_default();

@@ -33,7 +33,8 @@ pub struct Inbox {
 impl Router {
     /// `thread_of[t]` runs task t; `wakers[i]` are thread i's.
     pub fn new(thread_of: Vec<usize>, wakers: Vec<Vec<FetchWaker>>) -> (Self, Vec<Inbox>) {
-        let peers: Vec<Peer> = wakers.into_iter().map(|wakers| Peer { in_flight: AtomicUsize::new(0), wakers }).collect();
+        let peers: Vec<Peer> =
+            wakers.into_iter().map(|wakers| Peer { in_flight: AtomicUsize::new(0), wakers }).collect();
         let peers = Arc::new(peers);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..peers.len()).map(|_| channel()).unzip();
         let inbox = |(thread, receiver)| Inbox { thread, receiver, peers: peers.clone() };

@@ -30,7 +30,8 @@ pub struct TopicDescription {
 
 impl AdminClient {
     pub fn new(cluster: &ClientOptions) -> Result<Self> {
-        let client = cluster.client_config().create().or_kind(ErrorKind::UserFault, "could not create a Kafka admin client")?;
+        let client =
+            cluster.client_config().create().or_kind(ErrorKind::UserFault, "could not create a Kafka admin client")?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -49,7 +50,8 @@ impl AdminClient {
         // read while their event lives.
         let described = unsafe {
             let queue = sys::rd_kafka_queue_new(rk);
-            let options = sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let options =
+                sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
             let collection = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
             sys::rd_kafka_DescribeTopics(rk, collection, options, queue);
             let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
@@ -89,7 +91,10 @@ impl AdminClient {
         for result in created.or_kind(ErrorKind::Retry, operation())? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed))) => {
+                Err((
+                    _,
+                    code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed),
+                )) => {
                     return Err(Error::user_fault(format!("{}: {code}; grant CREATE on it", operation())));
                 }
                 Err((_, code)) => return Err(Error::retry(format!("{}: {code}", operation()))),
@@ -117,7 +122,8 @@ impl AdminClient {
     /// The topic's configuration.
     pub fn config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
         let operation = || format!("could not read the configuration of topic {topic}");
-        let described = self.runtime.block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
+        let described =
+            self.runtime.block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
         let mut entries = BTreeMap::new();
         for resource in described.or_kind(ErrorKind::Retry, operation())? {
             let resource = resource.map_err(|code| Error::retry(format!("{}: {code}", operation())))?;
@@ -151,7 +157,11 @@ unsafe fn description_of(
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         let mut count = 0;
-        let topics = if result.is_null() { std::ptr::null_mut() } else { sys::rd_kafka_DescribeTopics_result_topics(result, &mut count) };
+        let topics = if result.is_null() {
+            std::ptr::null_mut()
+        } else {
+            sys::rd_kafka_DescribeTopics_result_topics(result, &mut count)
+        };
         if count == 0 {
             return Err(no_answer());
         }
@@ -159,12 +169,14 @@ unsafe fn description_of(
         let error = sys::rd_kafka_TopicDescription_error(description);
         match sys::rd_kafka_error_code(error) {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC => return Ok(None),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC => return Ok(None),
             code => return Err((code, text(sys::rd_kafka_error_string(error)))),
         }
         let mut count = 0;
         let infos = sys::rd_kafka_TopicDescription_partitions(description, &mut count);
-        let mut partitions: Vec<i32> = (0..count).map(|i| sys::rd_kafka_TopicPartitionInfo_partition(*infos.add(i))).collect();
+        let mut partitions: Vec<i32> =
+            (0..count).map(|i| sys::rd_kafka_TopicPartitionInfo_partition(*infos.add(i))).collect();
         partitions.sort_unstable();
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
         let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
@@ -187,7 +199,11 @@ fn options() -> AdminOptions {
 }
 
 /// Tries an operation again while its error is a passing one, for at most `patience`.
-pub fn retrying<T>(patience: Duration, clock: &dyn crate::env::Clock, mut operation: impl FnMut() -> Result<T>) -> Result<T> {
+pub fn retrying<T>(
+    patience: Duration,
+    clock: &dyn crate::env::Clock,
+    mut operation: impl FnMut() -> Result<T>,
+) -> Result<T> {
     let deadline = clock.monotonic() + patience;
     let mut pause = Duration::from_millis(50);
     loop {

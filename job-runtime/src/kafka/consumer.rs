@@ -132,7 +132,13 @@ impl PartitionConsumer {
         let name = c_string(topic);
         // SAFETY: plain out-parameters on our stack.
         let code = unsafe {
-            sys::rd_kafka_get_watermark_offsets(self.consumer.client().native_ptr(), name.as_ptr(), partition, &mut low, &mut high)
+            sys::rd_kafka_get_watermark_offsets(
+                self.consumer.client().native_ptr(),
+                name.as_ptr(),
+                partition,
+                &mut low,
+                &mut high,
+            )
         };
         (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
@@ -200,7 +206,12 @@ impl FetchQueue {
         // SAFETY: the buffer holds `len` pointers; librdkafka fills the first `count` with messages that
         // are ours from then on.
         let count = unsafe {
-            sys::rd_kafka_consume_batch_queue(self.queue.pointer.as_ptr(), millis(timeout), self.buffer.as_mut_ptr(), self.buffer.len())
+            sys::rd_kafka_consume_batch_queue(
+                self.queue.pointer.as_ptr(),
+                millis(timeout),
+                self.buffer.as_mut_ptr(),
+                self.buffer.len(),
+            )
         };
         let count = usize::try_from(count).unwrap_or(0);
         let mut run: Vec<Message> = Vec::new();
@@ -225,7 +236,8 @@ impl FetchQueue {
                     if !run.is_empty() {
                         fetched.push(Fetched::Records(FetchedRecords::new(std::mem::take(&mut run))));
                     }
-                    let (topic, partition, next) = (message.topic().to_owned(), message.raw().partition, message.raw().offset);
+                    let (topic, partition, next) =
+                        (message.topic().to_owned(), message.raw().partition, message.raw().offset);
                     fetched.push(Fetched::EndOfPartition { topic, partition, next });
                 }
                 Some(code) => outcome = outcome.and(message.failure(code)),
@@ -298,14 +310,19 @@ impl Message {
     fn failure(&self, code: RDKafkaRespErr) -> Result<()> {
         use RDKafkaRespErr::*;
         let place = format!("{}-{}", self.topic(), self.raw().partition);
-        let detail = Self::bytes(self.raw().payload, self.raw().len).map(|text| String::from_utf8_lossy(text).into_owned());
+        let detail =
+            Self::bytes(self.raw().payload, self.raw().len).map(|text| String::from_utf8_lossy(text).into_owned());
         let detail = detail.unwrap_or_else(|| error_text(code));
         match code {
-            RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Err(Error::fail_job(format!(
-                "the position of {place} is no longer in the topic ({detail}): its retention has removed records that \
+            RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
+                Err(Error::fail_job(format!(
+                    "the position of {place} is no longer in the topic ({detail}): its retention has removed records that \
                  the job has not read. Restore from a savepoint, or start a new job at the position you choose"
-            ))),
-            RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => {
+                )))
+            }
+            RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => {
                 Err(Error::fail_job(format!("source {place} no longer exists ({detail})")))
             }
             RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED | RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED => {

@@ -122,15 +122,18 @@ impl TransactionalProducer {
     /// open transaction aborted.
     pub fn init_transactions(&self, timeout: Duration) -> Result<()> {
         // SAFETY: the client is alive; the error object is taken once.
-        let error = unsafe { NativeError::take(sys::rd_kafka_init_transactions(self.client.as_ptr(), millis(timeout))) };
+        let error =
+            unsafe { NativeError::take(sys::rd_kafka_init_transactions(self.client.as_ptr(), millis(timeout))) };
         match error {
             None => Ok(()),
-            Some(error) if error.fatal => {
-                Err(Error::fail_job(format!("could not register transactional id {}: {}", self.transactional_id, error.message)))
-            }
-            Some(error) => {
-                Err(Error::retry(format!("could not register transactional id {}: {}", self.transactional_id, error.message)))
-            }
+            Some(error) if error.fatal => Err(Error::fail_job(format!(
+                "could not register transactional id {}: {}",
+                self.transactional_id, error.message
+            ))),
+            Some(error) => Err(Error::retry(format!(
+                "could not register transactional id {}: {}",
+                self.transactional_id, error.message
+            ))),
         }
     }
 
@@ -147,19 +150,22 @@ impl TransactionalProducer {
     pub fn commit(&self, timeout: Duration) -> CommitOutcome {
         let before = self.end_txn_requests.load(Ordering::Acquire);
         // SAFETY: as in `init_transactions`.
-        let error = unsafe { NativeError::take(sys::rd_kafka_commit_transaction(self.client.as_ptr(), millis(timeout))) };
+        let error =
+            unsafe { NativeError::take(sys::rd_kafka_commit_transaction(self.client.as_ptr(), millis(timeout))) };
         let requests = self.end_txn_requests.load(Ordering::Acquire) - before;
         match error {
             // An empty transaction sends no EndTxn, which is clean too.
             None if requests <= 1 => CommitOutcome::Clean,
             None => CommitOutcome::Retried,
             // Without EndTxn nothing can have been committed, whatever went wrong.
-            Some(error) if requests == 0 => CommitOutcome::Aborted(
-                Error::restart_worker(format!("the transaction was not committed: {}", describe(&error))),
-            ),
-            Some(error) => {
-                CommitOutcome::Unknown(Error::restart_worker(format!("the commit's outcome is unknown: {}", describe(&error))))
-            }
+            Some(error) if requests == 0 => CommitOutcome::Aborted(Error::restart_worker(format!(
+                "the transaction was not committed: {}",
+                describe(&error)
+            ))),
+            Some(error) => CommitOutcome::Unknown(Error::restart_worker(format!(
+                "the commit's outcome is unknown: {}",
+                describe(&error)
+            ))),
         }
     }
 
@@ -172,11 +178,13 @@ impl TransactionalProducer {
         // SAFETY: the topic's configuration is handed over to rd_kafka_topic_new, which takes it.
         let handle = unsafe {
             let config = sys::rd_kafka_topic_conf_new();
-            let result = sys::rd_kafka_topic_conf_set(config, c"partitioner".as_ptr(), c"murmur2_random".as_ptr(), text, size);
+            let result =
+                sys::rd_kafka_topic_conf_set(config, c"partitioner".as_ptr(), c"murmur2_random".as_ptr(), text, size);
             debug_assert_eq!(result, sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK);
             sys::rd_kafka_topic_new(self.client.as_ptr(), name.as_ptr(), config)
         };
-        let topic_handle = NonNull::new(handle).ok_or_else(|| Error::user_fault(format!("not a topic's name: {topic:?}")))?;
+        let topic_handle =
+            NonNull::new(handle).ok_or_else(|| Error::user_fault(format!("not a topic's name: {topic:?}")))?;
         let handle = TopicHandle { topic: topic_handle, producer: self.clone() };
         Ok(ProducerTopic { topic: Arc::new(handle), name: topic.into() })
     }
@@ -354,7 +362,9 @@ unsafe extern "C" fn on_new(
     _error_size: usize,
 ) -> RDKafkaRespErr {
     // SAFETY: librdkafka passes its new client and the opaque given at registration.
-    unsafe { sys::rd_kafka_interceptor_add_on_request_sent(client, c"millrace".as_ptr(), Some(on_request_sent), opaque) }
+    unsafe {
+        sys::rd_kafka_interceptor_add_on_request_sent(client, c"millrace".as_ptr(), Some(on_request_sent), opaque)
+    }
 }
 
 unsafe extern "C" fn on_request_sent(
@@ -376,9 +386,15 @@ unsafe extern "C" fn on_request_sent(
     RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
-unsafe extern "C" fn log_callback(_client: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, text: *const c_char) {
+unsafe extern "C" fn log_callback(
+    _client: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    text: *const c_char,
+) {
     // SAFETY: librdkafka passes strings that live for the call.
-    let (facility, text) = unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy()) };
+    let (facility, text) =
+        unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy()) };
     // syslog's levels: 3 is an error, 4 a warning.
     match level {
         0..=3 => tracing::warn!(target: "kafka", "{facility}: {text}"),

@@ -21,7 +21,9 @@ impl FailedRows {
     pub fn new(job: &str, policies: ErrorPolicies, topic: Option<&str>, metrics: &Arc<Metrics>) -> Result<Self> {
         let wanted = [("decode", policies.decode), ("evaluate", policies.evaluate), ("late", policies.late)];
         if let (Some((name, _)), None) = (wanted.iter().find(|(_, p)| *p == ErrorPolicy::DeadLetter), topic) {
-            return Err(Error::user_fault(format!("errors.{name} is DeadLetter, but there is no deadLetterTopic: name one")));
+            return Err(Error::user_fault(format!(
+                "errors.{name} is DeadLetter, but there is no deadLetterTopic: name one"
+            )));
         }
         Ok(Self { policies, topic: topic.map(Into::into), job: job.into(), metrics: metrics.clone() })
     }
@@ -85,5 +87,9 @@ fn describe(row: &FailedRow) -> String {
         FailureReason::Evaluate => ("a row has no result", "errors.evaluate"),
         FailureReason::Late => ("a row is late", "errors.late"),
     };
-    format!("{name}: {}{}; set {hint} to DeadLetter or Drop to go on without it", row.message, place.unwrap_or_default())
+    format!(
+        "{name}: {}{}; set {hint} to DeadLetter or Drop to go on without it",
+        row.message,
+        place.unwrap_or_default()
+    )
 }

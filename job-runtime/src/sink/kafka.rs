@@ -3,8 +3,8 @@
 use super::outputs::{HeadedRecord, Outputs, RowsRecord};
 use super::{SinkContext, SinkWriter};
 use crate::batch::{Batch, FailedRow};
-use crate::encode::EncodedRows;
 use crate::decode::json::TimestampFormat as JsonTimestampFormat;
+use crate::encode::EncodedRows;
 use crate::encode::json::{self, JsonEncodeOptions, JsonEncoder};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use arrow_array::cast::AsArray;
@@ -37,7 +37,8 @@ struct Projection {
 
 impl Projection {
     fn encode(&mut self, rows: &RecordBatch, out: &mut EncodedRows) -> Result<()> {
-        let projected = rows.project(&self.columns).or_kind(ErrorKind::FailJob, "could not project a sink's columns")?;
+        let projected =
+            rows.project(&self.columns).or_kind(ErrorKind::FailJob, "could not project a sink's columns")?;
         self.encoder.encode(&projected, out)
     }
 }
@@ -45,7 +46,8 @@ impl Projection {
 impl KafkaSink {
     pub(super) fn new(sink: &Sink, input: &Schema, context: &SinkContext) -> Result<Self> {
         let table = &sink.table.name;
-        let options = KafkaOptions::from_table(&sink.table).map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
+        let options = KafkaOptions::from_table(&sink.table)
+            .map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
         let topic = match &options.topics {
             Topics::List(topics) if topics.len() == 1 => topics[0].as_str().into(),
             _ => return Err(Error::user_fault(format!("table {table} is written to, so it needs exactly one topic"))),
@@ -94,7 +96,13 @@ impl KafkaSink {
     }
 
     /// Rows with a timestamp or headers of their own go one by one.
-    fn write_headed(&mut self, rows: &RecordBatch, keys: Option<&EncodedRows>, values: &EncodedRows, outputs: &mut Outputs) -> Result<()> {
+    fn write_headed(
+        &mut self,
+        rows: &RecordBatch,
+        keys: Option<&EncodedRows>,
+        values: &EncodedRows,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
         let partition = self.partition();
         let timestamps = self.timestamp.map(|at| to_millis(rows.column(at))).transpose()?;
         for row in 0..rows.num_rows() {

@@ -144,7 +144,8 @@ impl Outputs {
 
     fn produce_rows(&mut self, topic: &Arc<str>, rows: RowsRecord) -> Result<()> {
         let handle = self.topic(topic)?;
-        let record = |i: usize| OutgoingRecord { key: rows.keys.as_ref().map(|k| k.row(i)), payload: Some(rows.values.row(i)) };
+        let record =
+            |i: usize| OutgoingRecord { key: rows.keys.as_ref().map(|k| k.row(i)), payload: Some(rows.values.row(i)) };
         handle.produce(rows.partition, (0..rows.values.len()).map(record), &mut self.scratch)?;
         let bytes = rows.values.total_bytes() + rows.keys.as_ref().map_or(0, EncodedRows::total_bytes);
         self.produced.fetch_add(bytes, Ordering::Relaxed);

@@ -3,8 +3,8 @@
 //! results write to Kafka.
 
 use super::SinkWriter;
-use super::print_text;
 use super::outputs::Outputs;
+use super::print_text;
 use crate::batch::{Batch, FailedRow};
 use crate::error::{ErrorContext, ErrorKind, Result};
 use millrace_planner::plan::Sink;

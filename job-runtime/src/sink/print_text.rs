@@ -6,8 +6,8 @@ use crate::error::{ErrorContext, ErrorKind, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::temporal_conversions::{date32_to_datetime, time32ms_to_time};
 use arrow_array::types::{
-    Date32Type, Decimal128Type, DurationMillisecondType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    IntervalYearMonthType, Time32MillisecondType,
+    Date32Type, Decimal128Type, DurationMillisecondType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, IntervalYearMonthType, Time32MillisecondType,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_cast::cast;
@@ -126,7 +126,8 @@ fn append_timestamp(text: &mut String, column: &ArrayRef, row: usize, zoned: boo
     text.push('T');
     if zoned {
         // An instant always shows its seconds.
-        write!(text, "{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second()).expect("writing to a String can't fail");
+        write!(text, "{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
+            .expect("writing to a String can't fail");
         append_fraction(text, time.nanosecond());
         text.push('Z');
     } else {

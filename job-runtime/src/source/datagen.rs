@@ -9,7 +9,9 @@ use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::operators::ActiveInput;
 use crate::schema::arrow_type;
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+};
 use arrow_cast::cast;
 use arrow_schema::{DataType as ArrowType, SchemaRef};
 use millrace_planner::connector::{DatagenOptions, FieldGenerator, GeneratorKind};
@@ -94,7 +96,8 @@ impl DatagenSource {
 
     fn generate(&self, share: &Share, rows: u64) -> Result<RecordBatch> {
         // The rows of all tasks interleave, so that every number of a sequence comes once.
-        let numbers: Vec<u64> = (share.next..share.next + rows).map(|n| n * self.tasks + u64::from(share.task)).collect();
+        let numbers: Vec<u64> =
+            (share.next..share.next + rows).map(|n| n * self.tasks + u64::from(share.task)).collect();
         let mut columns = Vec::with_capacity(self.columns.len());
         for (at, (column, generator)) in self.columns.iter().enumerate() {
             columns.push(generate_column(column, generator, at as u64, &numbers, self.clock.now_millis())?);
@@ -145,7 +148,9 @@ impl Source for DatagenSource {
 
     fn active_inputs(&self, task: u32, _now: Duration) -> Vec<ActiveInput<'_>> {
         let of_task = self.shares.iter().filter(|s| s.task == task);
-        of_task.map(|s| ActiveInput { topic: &self.table, partition: s.task as i32, idle: self.finished(task) }).collect()
+        of_task
+            .map(|s| ActiveInput { topic: &self.table, partition: s.task as i32, idle: self.finished(task) })
+            .collect()
     }
 
     fn add_partition(&mut self, partition: AssignedPartition) -> Result<()> {
@@ -160,7 +165,13 @@ impl Source for DatagenSource {
     }
 }
 
-fn generate_column(column: &Column, generator: &FieldGenerator, salt: u64, numbers: &[u64], now: i64) -> Result<ArrayRef> {
+fn generate_column(
+    column: &Column,
+    generator: &FieldGenerator,
+    salt: u64,
+    numbers: &[u64],
+    now: i64,
+) -> Result<ArrayRef> {
     let random = |n: &u64| mix(*n ^ (salt << 48));
     let null = |n: &u64| (mix(random(n)) >> 40) as f32 / (1u64 << 24) as f32 > 1.0 - generator.null_rate;
     let target = arrow_type(&column.data_type.kind);
@@ -188,8 +199,12 @@ fn generate_column(column: &Column, generator: &FieldGenerator, salt: u64, numbe
             let array = numbers.iter().map(millis).collect::<arrow_array::TimestampMillisecondArray>();
             Arc::new(array)
         }
-        (GeneratorKind::Random { .. }, kind) if kind.is_character() || kind.is_binary() => text(generator, numbers, &random, &null, kind),
-        (_, kind) => return Err(Error::user_fault(format!("the datagen connector makes no {kind} for column {}", column.name))),
+        (GeneratorKind::Random { .. }, kind) if kind.is_character() || kind.is_binary() => {
+            text(generator, numbers, &random, &null, kind)
+        }
+        (_, kind) => {
+            return Err(Error::user_fault(format!("the datagen connector makes no {kind} for column {}", column.name)));
+        }
     };
     cast(&plain, &target).or_kind(ErrorKind::FailJob, format!("could not generate column {}", column.name))
 }

@@ -36,7 +36,11 @@ pub struct Discovery {
 
 impl Discovery {
     /// `targets[t]` reaches the thread of task t.
-    pub fn start(mut scans: Vec<DiscoveredScan>, targets: Vec<Sender<AddedPartition>>, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub fn start(
+        mut scans: Vec<DiscoveredScan>,
+        targets: Vec<Sender<AddedPartition>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let (stop, stopped) = channel::<()>();
         let Some(interval) = scans.iter().map(|s| s.interval).min() else {
             return Ok(Self { stop: None, thread: None });

@@ -74,7 +74,12 @@ impl PartitionState {
 }
 
 impl KafkaSource {
-    pub fn new(layout: ScanLayout, queue: FetchQueue, partitions: Vec<AssignedPartition>, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub fn new(
+        layout: ScanLayout,
+        queue: FetchQueue,
+        partitions: Vec<AssignedPartition>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let mut source =
             Self { layout, queue, partitions: BTreeMap::new(), moved: Vec::new(), fetched: Vec::new(), clock };
         for partition in partitions {
@@ -118,7 +123,9 @@ impl KafkaSource {
             bytes += payload.map_or(0, <[u8]>::len) as u64;
             let row = self.layout.decoder.rows();
             let decoded = match (self.layout.decoder.decode(payload), &mut self.layout.key) {
-                (Ok(Decoded::Row), Some(key)) => key.decoder.decode(records.key(record)).inspect_err(|_| half.push(row)),
+                (Ok(Decoded::Row), Some(key)) => {
+                    key.decoder.decode(records.key(record)).inspect_err(|_| half.push(row))
+                }
                 (decoded, _) => decoded,
             };
             match decoded {
@@ -190,7 +197,9 @@ impl Source for KafkaSource {
             silent || state.finished()
         };
         let of_task = self.partitions.iter().filter(|(_, state)| state.task == task);
-        of_task.map(|(id, state)| ActiveInput { topic: &id.topic, partition: id.partition, idle: idle(state) }).collect()
+        of_task
+            .map(|(id, state)| ActiveInput { topic: &id.topic, partition: id.partition, idle: idle(state) })
+            .collect()
     }
 
     fn take_positions(&mut self) -> Vec<(u32, PartitionId, i64)> {

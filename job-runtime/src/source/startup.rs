@@ -85,7 +85,8 @@ impl Startup<'_> {
     }
 
     fn checked(&self, position: &SourcePosition, description: &TopicDescription) -> Result<SourcePosition> {
-        let replaced = !position.topic_id.is_empty() && !description.id.is_empty() && position.topic_id != description.id;
+        let replaced =
+            !position.topic_id.is_empty() && !description.id.is_empty() && position.topic_id != description.id;
         if replaced {
             return Err(Error::fail_job(format!(
                 "topic {} was deleted and made again since the job's last commit (topic id {} then, {} now): its offsets mean \
@@ -142,7 +143,14 @@ impl Startup<'_> {
         ))
     }
 
-    fn position(&self, topic: &str, description: &TopicDescription, partition: i32, offset: i64, end: Option<i64>) -> SourcePosition {
+    fn position(
+        &self,
+        topic: &str,
+        description: &TopicDescription,
+        partition: i32,
+        offset: i64,
+        end: Option<i64>,
+    ) -> SourcePosition {
         SourcePosition {
             operator: self.operator,
             topic: topic.to_owned(),

@@ -31,7 +31,8 @@ impl ValuesSource {
         let mut columns = Vec::new();
         for (at, column) in schema.columns.iter().enumerate() {
             let cell = |row: &Vec<Literal>| {
-                let literal = Expression { kind: ExpressionKind::Literal(row[at].clone()), data_type: column.data_type.clone() };
+                let literal =
+                    Expression { kind: ExpressionKind::Literal(row[at].clone()), data_type: column.data_type.clone() };
                 let compiled = compiler.compile(&literal, &|column| column)?;
                 evaluate(compiled.as_ref(), &one_row).map_err(|message| Error::fail_job(message).context(operation()))
             };

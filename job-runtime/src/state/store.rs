@@ -5,7 +5,9 @@
 use super::{KEY_PREFIX, StateChanges, StateEntries, TableId};
 use crate::commit::record::Commit;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -187,15 +189,19 @@ impl StateEntries for OperatorEntries<'_> {
         iterator.seek(&lower);
         while let (Some(key), Some(value)) = (iterator.key(), iterator.value()) {
             if key.len() < KEY_PREFIX {
-                return Err(Error::fail_job(format!("the state in {} has a key shorter than its prefix", self.store.path.display())));
+                return Err(Error::fail_job(format!(
+                    "the state in {} has a key shorter than its prefix",
+                    self.store.path.display()
+                )));
             }
             let group = u16::from_be_bytes([key[5], key[6]]);
             visit(key[4], group, &key[KEY_PREFIX..], value)?;
             iterator.next();
         }
-        iterator
-            .status()
-            .or_kind(ErrorKind::FailJob, format!("could not read the state in {}: it may be corrupt", self.store.path.display()))
+        iterator.status().or_kind(
+            ErrorKind::FailJob,
+            format!("could not read the state in {}: it may be corrupt", self.store.path.display()),
+        )
     }
 }
 
