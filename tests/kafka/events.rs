@@ -224,3 +224,21 @@ impl Feed {
         &self.producer
     }
 }
+
+#[test]
+fn a_comparison_tells_lost_doubled_and_wrong_rows_apart() {
+    let expected = BTreeMap::from([("a", 1), ("b", 2), ("c", 3)]);
+    let found = [("a", 1), ("b", 5), ("a", 1), ("d", 4)];
+    let Difference { lost, doubled, wrong } = Difference::between(&expected, found);
+    assert_eq!((lost.len(), doubled.len(), wrong.len()), (1, 1, 2), "c, a, and b with d");
+}
+
+#[test]
+fn an_event_counts_in_every_window_that_it_is_in() {
+    let event = Event::new(1, "k", 5, 7_000);
+    let hopping = Windows::hopping(10_000, 5_000).of([&event, &event]).rows();
+    let window = |start: &str| (format!("{start} k"), "2 10".to_owned());
+    assert_eq!(hopping, BTreeMap::from([window("2025-06-01 00:00:00"), window("2025-06-01 00:00:05")]));
+    let tumbling = Windows::tumbling(1_000).of([&event]).rows();
+    assert_eq!(tumbling.into_keys().collect::<Vec<_>>(), ["2025-06-01 00:00:07 k"]);
+}

@@ -111,7 +111,7 @@ fn run_to_end(job: &Job, mut readers: Vec<(Reader, usize)>) -> Vec<Vec<Record>> 
     });
     millrace.stop().assert_code(0);
     for ((reader, _), found) in readers.into_iter().zip(&mut found) {
-        found.extend(reader.to_end());
+        found.extend(reader.read_to_end());
     }
     found
 }

@@ -118,7 +118,7 @@ impl Kafka {
 
     /// Everything that is committed in a topic now.
     pub(crate) fn read(&self, topic: &str) -> Vec<Record> {
-        self.reader(topic).to_end()
+        self.reader(topic).read_to_end()
     }
 
     /// What a consumer group has committed, by partition; partitions without an offset are left out.

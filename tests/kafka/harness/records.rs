@@ -176,7 +176,7 @@ impl Reader {
     }
 
     /// All records up to where every partition ends now.
-    pub(crate) fn to_end(mut self) -> Vec<Record> {
+    pub(crate) fn read_to_end(mut self) -> Vec<Record> {
         let end = Instant::now() + PATIENCE;
         let mut records = Vec::new();
         while self.ended.contains(&false) {
