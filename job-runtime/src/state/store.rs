@@ -2,7 +2,7 @@
 //! write-ahead log is off, Kafka's is used instead: what was written after the last flush is read from
 //! the task log again.
 
-use super::{KEY_PREFIX, StateChanges, StateEntries, TableId};
+use super::{EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
 use crate::commit::record::Commit;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use rocksdb::{
@@ -178,7 +178,7 @@ struct OperatorEntries<'a> {
 }
 
 impl StateEntries for OperatorEntries<'_> {
-    fn for_each(&mut self, visit: &mut dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn for_each(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
         let lower = self.operator.to_be_bytes().to_vec();
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
