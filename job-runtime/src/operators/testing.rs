@@ -5,7 +5,7 @@ use super::{Context, Output, Progress};
 use crate::batch::{Batch, FailedRow, FailureReason, Origin, SourceRecords};
 use crate::env::Clock;
 use crate::error::Result;
-use crate::state::{KEY_PREFIX, StateChanges, StateEntries, TableId};
+use crate::state::{EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
 use arrow_array::UInt32Array;
 use std::collections::BTreeMap;
 use std::sync::Arc;
