@@ -131,9 +131,9 @@ impl Kafka {
         found.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
     }
 
-    /// Where each partition ends.
+    /// Where each partition ends, with what is not committed.
     pub(crate) fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
-        let client: BaseConsumer = self.client().create().expect("a client");
+        let client: BaseConsumer = self.client().set("isolation.level", "read_uncommitted").create().expect("a client");
         let end = |partition| client.fetch_watermarks(topic, partition, PATIENCE).expect("the leader answers").1;
         (0..self.partitions(topic) as i32).map(|partition| (partition, end(partition))).collect()
     }

@@ -27,6 +27,7 @@ pub(crate) struct Job {
     /// Late rows, too, fail the job unless a test says otherwise: where none are meant, there may be none.
     errors: Errors,
     dead_letter_topic: Option<String>,
+    commit_interval: &'static str,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -45,7 +46,16 @@ impl Job {
     fn with(kafka: Option<String>, name: &str, sql: &str, arguments: Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (name, sql) = (name.to_owned(), sql.to_owned());
-        Self { kafka, name, sql, errors: Errors::FAIL, dead_letter_topic: None, arguments, folder }
+        Self {
+            kafka,
+            name,
+            sql,
+            errors: Errors::FAIL,
+            dead_letter_topic: None,
+            commit_interval: "200ms",
+            arguments,
+            folder,
+        }
     }
 
     pub(crate) fn errors(mut self, errors: Errors) -> Self {
@@ -55,6 +65,11 @@ impl Job {
 
     pub(crate) fn dead_letters(mut self, topic: &str) -> Self {
         self.dead_letter_topic = Some(topic.to_owned());
+        self
+    }
+
+    pub(crate) fn commit_interval(mut self, interval: &'static str) -> Self {
+        self.commit_interval = interval;
         self
     }
 
@@ -102,10 +117,10 @@ impl Job {
     }
 
     fn manifest(&self) -> String {
-        let Self { name, errors: Errors { decode, evaluate, late }, .. } = self;
+        let Self { name, errors: Errors { decode, evaluate, late }, commit_interval, .. } = self;
         let mut text = format!(
             "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata:\n  name: {name}\nspec:\n  \
-             kafka: {{bootstrapServers: \"{kafka}\"}}\n  commitInterval: 200ms\n  \
+             kafka: {{bootstrapServers: \"{kafka}\"}}\n  commitInterval: {commit_interval}\n  \
              checkpoint: {{interval: 2s}}\n  \
              errors: {{decode: {decode}, evaluate: {evaluate}, late: {late}}}\n",
             kafka = self.kafka.as_deref().unwrap_or("kafka:9092"),
