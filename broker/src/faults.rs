@@ -122,7 +122,8 @@ impl Faults {
         self.add(api, Action::CloseConnection, times);
     }
 
-    /// Closes all connections that are open now.
+    /// Closes all connections that are open now. A request that is held on one of them is performed all the
+    /// same when it is released, like one whose client has gone.
     pub fn close_connections(&self) {
         self.closes.send_modify(|count| *count += 1);
     }

@@ -2,6 +2,7 @@
 //! and answered in order, as in Kafka; what a request means is `handlers`' business.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -11,6 +12,7 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api_versions;
@@ -88,11 +90,7 @@ async fn serve_connection(stream: TcpStream, node: Arc<Node>, faults: Faults) ->
     let host = stream.peer_addr()?.ip().to_string();
     let mut closes = faults.closes();
     closes.mark_unchanged();
-    tokio::select! {
-        biased;
-        _ = closes.changed() => Ok(()),
-        result = answer_requests(stream, node, faults, host) => result,
-    }
+    answer_requests(stream, node, faults, host, closes).await
 }
 
 async fn answer_requests(
@@ -100,21 +98,43 @@ async fn answer_requests(
     node: Arc<Node>,
     faults: Faults,
     host: String,
+    mut closes: watch::Receiver<u64>,
 ) -> Result<(), ConnectionError> {
-    while let Some(frame) = read_frame(&mut stream).await? {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            _ = closes.changed() => return Ok(()),
+            frame = read_frame(&mut stream) => frame?,
+        };
+        let Some(frame) = frame else { return Ok(()) };
         let incoming = peek(frame)?;
-        let fate = faults.meet(incoming.api).await;
+        let mut meeting = pin!(faults.meet(incoming.api));
+        let fate = tokio::select! {
+            biased;
+            _ = closes.changed() => {
+                // What a fault holds was on its way already, and arrives although nobody waits for it.
+                drop(stream);
+                if matches!(meeting.await, Fate::Perform | Fate::PerformSilently) {
+                    perform(incoming, &node, &host).await?;
+                }
+                return Ok(());
+            }
+            fate = &mut meeting => fate,
+        };
         match fate {
             Fate::Ignore => continue,
             Fate::CloseConnection => return Ok(()),
             Fate::Perform | Fate::PerformSilently => {}
         }
-        let response = perform(incoming, &node, &host).await?;
+        let response = tokio::select! {
+            biased;
+            _ = closes.changed() => return Ok(()),
+            response = perform(incoming, &node, &host) => response?,
+        };
         if let (Some(response), Fate::Perform) = (response, fate) {
             stream.write_all(&response).await?;
         }
     }
-    Ok(())
 }
 
 /// One request without its length, or `None` where the client has closed the connection.

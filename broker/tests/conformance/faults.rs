@@ -26,6 +26,29 @@ fn a_held_commit_is_performed_when_it_is_released() {
 }
 
 #[test]
+fn a_held_commit_whose_client_has_repeated_it_ends_the_next_transaction() {
+    let embedded = Embedded::start(|_| {});
+    let (cluster, faults) = (&embedded.cluster, embedded.broker.faults());
+    let topic = topic(cluster, 1, &[]);
+    let producer = transactional(cluster, "id");
+    producer.begin_transaction().expect("begun");
+    send(&producer, &topic, 0, 0..10);
+    let hold = faults.hold(ApiKey::EndTxn, Times::Next(1));
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| producer.commit_transaction(PATIENCE));
+        embedded.runtime.block_on(hold.reached(1));
+        faults.close_connections();
+        commit.join().expect("it does not panic").expect("committed by its copy");
+    });
+    producer.begin_transaction().expect("begun");
+    send(&producer, &topic, 0, 10..20);
+    assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..10));
+    // As in Apache Kafka up to this version of the request (KAFKA-17754).
+    hold.release();
+    eventually("the late copy to commit", || (read(cluster, &topic, 0, COMMITTED) == values(0..20)).then_some(()));
+}
+
+#[test]
 fn a_delayed_commit_takes_that_long() {
     let embedded = Embedded::start(|_| {});
     let cluster = &embedded.cluster;
