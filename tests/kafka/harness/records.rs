@@ -168,6 +168,8 @@ impl Reader {
                     records.push(Record::of(&message));
                 }
                 Err(KafkaError::PartitionEOF(partition)) => self.ended[partition as usize] = true,
+                // The client connects again by itself.
+                Err(error) if is_transient(&error) => {}
                 Err(error) => panic!("reading {}: {error}", self.topic),
             }
             wait = Duration::ZERO;
@@ -185,4 +187,9 @@ impl Reader {
         }
         records
     }
+}
+
+fn is_transient(error: &KafkaError) -> bool {
+    let transient = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::BrokerTransportFailure];
+    error.rdkafka_error_code().is_some_and(|code| transient.contains(&code))
 }
