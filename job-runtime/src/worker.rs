@@ -1,6 +1,7 @@
 //! A worker: starts, runs and restarts a job's tasks. One failure that a restart mends is one attempt; what
 //! a person must see ends the worker.
 
+use crate::commit;
 use crate::commit::coordinator::{Coordinator, ScanOffsets};
 use crate::commit::gate::EpochGate;
 use crate::commit::record::{Commit, LogRecord, SourcePosition};
@@ -10,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
-use crate::kafka::{ClientOptions, CommitOutcome, OutgoingRecord, PartitionConsumer};
+use crate::kafka::{ClientOptions, CommitOutcome, PartitionConsumer};
 use crate::metrics::{Metrics, Phase, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::source::DatagenSource;
@@ -448,13 +449,8 @@ fn generated_position(operator: u32, table: &str, task: u32, end: Option<i64>) -
 /// Commits positions in a transaction of their own.
 fn commit_positions(started: &Started, log: &str, commits: &[Commit], timeout: Duration) -> Result<()> {
     started.producer.begin()?;
-    let topic = started.producer.topic(log)?;
-    let mut scratch = Default::default();
-    for (task, commit) in commits.iter().enumerate() {
-        let record = LogRecord::Commit(commit.clone()).encode();
-        let record = OutgoingRecord { key: None, payload: Some(&record) };
-        topic.produce(Some(task as i32), std::iter::once(record), &mut scratch)?;
-    }
+    let records = commits.iter().map(|commit| LogRecord::Commit(commit.clone()).encode());
+    commit::write_to_logs(&started.producer, log, records)?;
     match started.producer.commit(timeout) {
         CommitOutcome::Clean => Ok(()),
         CommitOutcome::Retried => Err(Error::restart_worker("the first positions were committed by a retried request")),

@@ -9,7 +9,7 @@ use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::exchange::Router;
 use crate::job::Job;
-use crate::kafka::{ClientOptions, CommitOutcome, OutgoingRecord, PartitionConsumer, TransactionalProducer};
+use crate::kafka::{ClientOptions, CommitOutcome, PartitionConsumer, TransactionalProducer};
 use crate::metrics::{Metrics, PartitionStatus};
 use crate::state::StateChanges;
 use crate::state::checkpointer::Checkpointer;
@@ -161,12 +161,7 @@ impl Coordinator<'_> {
         let producer = self.gate.producer();
         if release {
             let record = LogRecord::Release(Release { attempt: self.attempt.clone() }).encode();
-            let topic = producer.topic(&self.log)?;
-            let mut scratch = Default::default();
-            for task in 0..self.tasks {
-                let record = OutgoingRecord { key: None, payload: Some(&record) };
-                topic.produce(Some(task as i32), std::iter::once(record), &mut scratch)?;
-            }
+            super::write_to_logs(&producer, &self.log, (0..self.tasks).map(|_| record.clone()))?;
         }
         match producer.commit(transaction_timeout(self.job)) {
             CommitOutcome::Clean => Ok(()),

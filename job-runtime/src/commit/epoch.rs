@@ -93,10 +93,6 @@ impl EpochMachine {
         }
     }
 
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
     /// How long nothing happens unless an event comes; None while an answer is awaited.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         match self.state {

@@ -9,9 +9,7 @@ use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::job::{Job, JobIdentity};
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
-use crate::kafka::{
-    ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
-};
+use crate::kafka::{ClientOptions, CommitOutcome, FetchQueue, Fetched, PartitionConsumer, TransactionalProducer};
 use crate::state::store::{Applied, StoreMemory, TaskStore};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -219,12 +217,7 @@ fn claim(
     })
     .encode();
     producer.begin()?;
-    let topic = producer.topic(log)?;
-    let mut scratch = Default::default();
-    for task in 0..request.tasks {
-        let record = OutgoingRecord { key: None, payload: Some(&record) };
-        topic.produce(Some(task as i32), std::iter::once(record), &mut scratch)?;
-    }
+    super::write_to_logs(producer, log, (0..request.tasks).map(|_| record.clone()))?;
     match producer.commit(transaction_timeout(request.job)) {
         CommitOutcome::Clean => Ok(()),
         CommitOutcome::Retried => Err(Error::restart_worker("the claim was committed by a retried request")),

@@ -188,16 +188,6 @@ impl TransactionalProducer {
         let handle = TopicHandle { topic: topic_handle, producer: self.clone() };
         Ok(ProducerTopic { topic: Arc::new(handle), name: topic.into() })
     }
-
-    /// The error after which this producer can do nothing more, such as being fenced.
-    pub fn fatal_error(&self) -> Option<Error> {
-        let mut buffer = ErrorBuffer::new();
-        let (text, size) = buffer.pointer();
-        // SAFETY: the client is alive; the buffer is ours.
-        let code = unsafe { sys::rd_kafka_fatal_error(self.client.as_ptr(), text, size) };
-        (code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
-            .then(|| Error::restart_worker(format!("the Kafka producer failed: {}", buffer.message())))
-    }
 }
 
 impl Drop for TransactionalProducer {

@@ -3,16 +3,15 @@
 use super::outputs::{HeadedRecord, Outputs, RowsRecord};
 use super::{SinkContext, SinkWriter};
 use crate::batch::{Batch, FailedRow};
-use crate::decode::json::TimestampFormat as JsonTimestampFormat;
 use crate::encode::EncodedRows;
-use crate::encode::json::{self, JsonEncodeOptions, JsonEncoder};
+use crate::encode::json::JsonEncoder;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_schema::{DataType as ArrowType, TimeUnit};
-use millrace_planner::connector::{JsonOptions, KafkaOptions, MapNullKey, Partitioner, TimestampFormat, Topics};
+use millrace_planner::connector::{JsonOptions, KafkaOptions, Partitioner, Topics};
 use millrace_planner::plan::{Column, Schema, Sink, SinkTarget};
 use std::sync::Arc;
 
@@ -67,7 +66,7 @@ impl KafkaSink {
                 let field = name.strip_prefix(prefix).unwrap_or(name).to_owned();
                 schema.columns.push(Column { name: field, data_type: input.columns[at].data_type.clone() });
             }
-            Ok(Projection { columns, encoder: JsonEncoder::new(&schema, encode_options(format))? })
+            Ok(Projection { columns, encoder: JsonEncoder::new(&schema, format.into())? })
         };
         Ok(Self {
             topic,
@@ -139,22 +138,6 @@ impl SinkWriter for KafkaSink {
         }
         let partition = self.partition();
         outputs.rows(&self.topic, RowsRecord { partition, keys, values })
-    }
-}
-
-fn encode_options(options: &JsonOptions) -> JsonEncodeOptions {
-    JsonEncodeOptions {
-        timestamp_format: match options.timestamp_format {
-            TimestampFormat::Sql => JsonTimestampFormat::Sql,
-            TimestampFormat::Iso8601 => JsonTimestampFormat::Iso8601,
-        },
-        decimal_as_plain_number: options.encode_decimal_as_plain_number,
-        ignore_null_fields: options.encode_ignore_null_fields,
-        map_null_key: match &options.map_null_key {
-            MapNullKey::Fail => json::MapNullKey::Fail,
-            MapNullKey::Drop => json::MapNullKey::Drop,
-            MapNullKey::Literal(literal) => json::MapNullKey::Literal(literal.clone()),
-        },
     }
 }
 

@@ -44,8 +44,6 @@ pub struct Outputs {
     scratch: ProduceScratch,
     /// Buffers of rows already produced, to be filled again.
     spare: Vec<EncodedRows>,
-    /// Records produced or held since the last call of `take_count`.
-    records: u64,
 }
 
 /// Row buffers kept for reuse, of each task.
@@ -62,7 +60,6 @@ impl Outputs {
             waiting,
             scratch: ProduceScratch::default(),
             spare: Vec::new(),
-            records: 0,
         }
     }
 
@@ -99,7 +96,6 @@ impl Outputs {
     }
 
     pub fn rows(&mut self, topic: &Arc<str>, rows: RowsRecord) -> Result<()> {
-        self.records += rows.values.len() as u64;
         if self.open.is_some() {
             return self.produce_rows(topic, rows);
         }
@@ -109,7 +105,6 @@ impl Outputs {
     }
 
     pub fn record(&mut self, topic: &Arc<str>, record: HeadedRecord) -> Result<()> {
-        self.records += 1;
         if self.open.is_some() {
             return self.produce_headed(topic, &record);
         }
@@ -130,11 +125,6 @@ impl Outputs {
     /// Bytes held back, of the whole worker.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// Records since the last call.
-    pub fn take_count(&mut self) -> u64 {
-        std::mem::take(&mut self.records)
     }
 
     fn hold_bytes(&mut self, bytes: usize) {
