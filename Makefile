@@ -9,6 +9,7 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millrace
 export CARGO_TARGET_DIR ?= $(cache)/target
 
 testbed := tests/testbed
+cargo := scripts/cargo.sh
 millrace := $(CARGO_TARGET_DIR)/debug/millrace
 
 .PHONY: help
@@ -25,7 +26,7 @@ cargo:
 
 .PHONY: build
 build: system ## Build the millrace command (development profile).
-	cargo build --locked -p millrace-cli
+	$(cargo) build --locked -p millrace-cli
 	@echo "built $(millrace)"
 
 .PHONY: demo
@@ -37,17 +38,17 @@ demo: build ## Run the first example with live events; DEMO_SECONDS=30 ends by i
 .PHONY: test
 test: system ## Run all checks and tests, a real Apache Kafka among them.
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(cargo) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: deny.toml is not checked"; fi
 	@scripts/python-env.sh >/dev/null
-	cargo test --locked --workspace --no-run
+	$(cargo) test --locked --workspace --no-run
 	MILLRACE_PYTHON=$$(scripts/python-env.sh) MILLRACE_BIN=$(millrace) \
-	  $(testbed)/kafka/run.sh cargo test --locked --workspace --no-fail-fast
+	  $(testbed)/kafka/run.sh $(cargo) test --locked --workspace --no-fail-fast
 
 .PHONY: kill-test
 kill-test: build ## Kill jobs again and again under load, on a real Kafka: KILLS=50 EVENTS=2000000.
 	MILLRACE_BIN=$(millrace) MILLRACE_KILLS=$(or $(KILLS),50) MILLRACE_EVENTS=$(or $(EVENTS),2000000) $(testbed)/kafka/run.sh \
-	  cargo test --locked -p millrace-tests --test main kafka::kill -- --nocapture --test-threads 1
+	  $(cargo) test --locked -p millrace-tests --test main kafka::kill -- --nocapture --test-threads 1
 
 .PHONY: bench
 bench: system ## Compare with Apache Flink: QUERIES="q0 q12" EVENTS=2000000, or LATENCY=1.

@@ -9,5 +9,5 @@ build() {
   "$root/tests/testbed/system.sh" build
   local package arguments=()
   for package in "$@"; do arguments+=(-p "$package"); done
-  (cd "$root" && cargo build --quiet --profile "$profile" "${arguments[@]}")
+  (cd "$root" && scripts/cargo.sh build --quiet --profile "$profile" "${arguments[@]}")
 }

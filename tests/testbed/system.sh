@@ -18,7 +18,11 @@ need() { # need PACKAGE CHECK...: the package is missing where the check fails
 
 has() { command -v "$1"; }
 has_java() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | { read -r major && [ "$major" -ge 17 ]; }; }
-has_libclang() { [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || ldconfig -p | grep libclang; }
+# Not libclang-cpp, which comes with compilers and which bindgen can't use.
+has_libclang() {
+  [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang.so*' ||
+    compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' || ldconfig -p | grep -E 'libclang(-[0-9]+)?\.so'
+}
 # Apart from pkg-config: the C compiler is asked, since that is who has to find the header.
 has_header() { echo "#include <$1>" | cc -E -; }
 has_venv() { python3 -c 'import venv, ensurepip'; }
