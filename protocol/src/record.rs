@@ -2,7 +2,7 @@
 //! so that a person can read a log with any Kafka tool; batches of state changes are binary, with a CRC.
 //! Kind numbers are persisted and never reused.
 
-use crate::error::{Error, Result};
+use crate::error::{ProtocolError, Result, corrupt};
 use serde::{Deserialize, Serialize};
 
 /// Of every record's first byte.
@@ -34,11 +34,13 @@ pub enum LogRecord<'a> {
 pub struct Claim {
     pub generation: u32,
     pub ordinal: u32,
-    /// Of the pod, or of the directory that `millrace run` works in: the same holder may claim at once.
+    /// Of the pod, or of the directory that a worker works in: the same holder may claim at once.
     pub holder: String,
-    /// Of this start of the worker; a worker is restored when it reads the claim with its own.
+    /// Of this writing of claims; a worker is restored when it reads the claims with its last one.
     pub attempt: String,
     pub transactional_id: String,
+    /// The highest generation that the claimer had read of, in any log.
+    pub highest_generation: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +49,7 @@ pub struct Release {
     pub attempt: String,
 }
 
-/// `changes` is laid out as `state::StateChanges` describes.
+/// `changes` is laid out as the runtime's `StateChanges` describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<'a> {
     /// Offset of the claim under which it was written.
@@ -110,21 +112,20 @@ impl LogRecord<'_> {
             return Err(corrupt("a record is shorter than its header"));
         };
         if *version != LOG_FORMAT {
-            return Err(Error::fail_job(format!(
-                "the task log has records of format {version}, this version of Millrace reads format {LOG_FORMAT}: \
-                 run the version that wrote it"
-            )));
+            return Err(ProtocolError::LaterFormat { found: *version, known: LOG_FORMAT });
         }
         match *kind {
-            CLAIM => serde_json::from_slice(body).map(LogRecord::Claim).map_err(|e| corrupt("a claim").caused_by(e)),
-            RELEASE => {
-                serde_json::from_slice(body).map(LogRecord::Release).map_err(|e| corrupt("a release").caused_by(e))
-            }
-            COMMIT => serde_json::from_slice(body).map(LogRecord::Commit).map_err(|e| corrupt("a commit").caused_by(e)),
+            CLAIM => parse("claim", body).map(LogRecord::Claim),
+            RELEASE => parse("release", body).map(LogRecord::Release),
+            COMMIT => parse("commit", body).map(LogRecord::Commit),
             BATCH => decode_batch(body).map(LogRecord::Batch),
-            other => Err(corrupt(&format!("a record is of unknown kind {other}"))),
+            other => Err(corrupt(format!("a record is of unknown kind {other}"))),
         }
     }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(kind: &str, body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| corrupt(format!("a {kind} can't be read: {error}")))
 }
 
 fn decode_batch(body: &[u8]) -> Result<Batch<'_>> {
@@ -138,10 +139,6 @@ fn decode_batch(body: &[u8]) -> Result<Batch<'_>> {
         return Err(corrupt("a batch of state changes fails its checksum"));
     }
     Ok(Batch { claim, changes })
-}
-
-pub(super) fn corrupt(what: &str) -> Error {
-    Error::fail_job(format!("the task log is corrupt: {what}"))
 }
 
 #[cfg(test)]
@@ -168,6 +165,7 @@ mod tests {
             holder: "pod".into(),
             attempt: "start".into(),
             transactional_id: "ns.uid.1.2.0".into(),
+            highest_generation: 2,
         };
         let records = [
             LogRecord::Claim(claim),

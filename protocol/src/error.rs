@@ -1,0 +1,27 @@
+//! What the protocol refuses to go on from. Each says what happens next; none is mended by trying again.
+
+use thiserror::Error;
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ProtocolError {
+    /// A record that no worker can have written, or that is out of place: a person has to look.
+    #[error("the task log is corrupt: {0}")]
+    Corrupt(String),
+    #[error(
+        "the task log has records of format {found}, this version of Millrace reads format {known}: \
+         run the version that wrote it"
+    )]
+    LaterFormat { found: u8, known: u8 },
+    /// A later generation works: this one is done for good.
+    #[error("generation {by} of this job has taken over (claimed by {holder}); generation {own} stands down")]
+    Superseded { by: u32, holder: String, own: u32 },
+    /// Records of an exchange are missing, or there twice.
+    #[error("the exchange's records from task {upstream} to task {task} are not whole: expected number {expected}, found {found}")]
+    BrokenLink { upstream: u32, task: u32, expected: u64, found: u64 },
+}
+
+pub type Result<T, E = ProtocolError> = std::result::Result<T, E>;
+
+pub(crate) fn corrupt(what: impl Into<String>) -> ProtocolError {
+    ProtocolError::Corrupt(what.into())
+}
