@@ -19,7 +19,8 @@ if [ ! -f "$home/.built" ]; then
   (cd "$root" && env -u ROCKSDB_LIB_DIR -u ROCKSDB_INCLUDE_DIR CARGO_PROFILE_RELEASE_DEBUG=0 \
     cargo build --quiet --locked --release -p librocksdb-sys --target-dir "$home/build") >&2
   out=$(ls -d "$home"/build/release/build/librocksdb-sys-*/out)
-  sources=$(cargo metadata --locked --format-version 1 --manifest-path "$root/Cargo.toml" |
+  sources=$(cargo metadata --locked --format-version 1 --filter-platform "$(rustc --print host-tuple)" \
+    --manifest-path "$root/Cargo.toml" |
     grep -o '"manifest_path":"[^"]*/librocksdb-sys-[^"]*/Cargo.toml"' | cut -d'"' -f4)
   cp "$out/librocksdb.a" "$home/librocksdb.a"
   cp -r "$(dirname "$sources")/rocksdb/include" "$home/include"

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 /// Streaming SQL over Kafka, exactly once.
 ///
-/// Exit codes: 0 done, 1 the job failed, 2 the job as written (or the command) has a mistake.
+/// Exit codes: 0 done, 1 the job failed, 2 the job as written (or the command) has a mistake, 3 a later
+/// generation of the job has taken over from this worker.
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
@@ -18,6 +19,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs a job on this machine, without Kubernetes.
     Run(Run),
+    /// Creates a job for workers of its own: makes its topics, and writes the file that they are started with.
+    Job(Job),
+    /// Runs one worker of a job, as a pod of a cluster does.
+    Worker(Worker),
     /// Prints the plan of a job.
     Plan(Plan),
     /// Says whether a job is valid, and where it isn't.
@@ -92,6 +97,67 @@ pub(crate) struct Run {
     /// How to show progress.
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Job {
+    /// A StreamJob manifest, or a .sql file of Flink SQL statements.
+    pub(crate) file: PathBuf,
+
+    /// The job's Kafka, in place of the manifest's.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+
+    /// The file to write. One that is there already is refused: it is some job's identity.
+    #[arg(long, value_name = "JOB.json")]
+    pub(crate) out: PathBuf,
+
+    /// End when the input ends, as `run --bounded` does.
+    #[arg(long)]
+    pub(crate) bounded: bool,
+
+    /// A directory with the Secrets that the manifest names: DIR/<secret>/<key>. They are not written to the file.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// The file that `millrace job` wrote.
+    pub(crate) file: PathBuf,
+
+    /// The generation: raised for every other number of replicas, image or option. Workers of an earlier one
+    /// stand down before those of a later one.
+    #[arg(long, value_name = "G", default_value_t = 1)]
+    pub(crate) generation: u32,
+
+    /// Which worker of the generation this is, from 0.
+    #[arg(long, value_name = "W", default_value_t = 0)]
+    pub(crate) ordinal: u32,
+
+    /// How many workers the generation has.
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) replicas: u32,
+
+    /// Where this worker keeps its state. One worker to a directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
+
+    /// Where status and metrics are served. Default: 127.0.0.1:8081, or any free port where that is taken.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// A directory with the Secrets that the manifest named: DIR/<secret>/<key>.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+
+    /// Number of threads that run tasks. Default: the machine's cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// How log lines look. RUST_LOG chooses which there are.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

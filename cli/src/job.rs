@@ -15,6 +15,7 @@ pub(crate) struct Surroundings {
     pub(crate) kafka: Kafka,
     pub(crate) state_directory: PathBuf,
     pub(crate) threads: Option<usize>,
+    pub(crate) makes_topics: bool,
 }
 
 /// The job; `manifest` is None for plain SQL.
@@ -28,6 +29,9 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
         identity: surroundings.identity,
         plan,
         kafka: surroundings.kafka,
+        replicas: 1,
+        ordinal: 0,
+        makes_topics: surroundings.makes_topics,
         state_directory: surroundings.state_directory,
         commit_interval: spec.commit_interval.get(),
         checkpoint_interval: spec.checkpoint.interval.get(),

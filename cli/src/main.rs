@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Check(check) => plan::check(check),
         Command::Plan(plan) => plan::print(plan),
         Command::Run(run) => run::run(run),
+        Command::Job(job) => run::create(job),
+        Command::Worker(worker) => run::worker(worker),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
             match failure {
                 Failure::Job(_) => ExitCode::from(1),
                 Failure::User(_) | Failure::Diagnostics(_) => ExitCode::from(2),
+                Failure::StoodDown(_) => ExitCode::from(3),
             }
         }
     }

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     User(String),
     /// Mistakes in a file.
     Diagnostics(Vec<Diagnostic>),
+    /// A later generation of the job has taken over.
+    StoodDown(String),
 }
 
 impl Failure {
@@ -23,6 +25,7 @@ impl Failure {
     pub(crate) fn print(&self) {
         match self {
             Self::Job(message) | Self::User(message) => eprintln!("error: {message}"),
+            Self::StoodDown(message) => eprintln!("{message}"),
             Self::Diagnostics(diagnostics) => diagnostics.iter().for_each(|diagnostic| eprintln!("{diagnostic}")),
         }
     }

@@ -1,6 +1,7 @@
-//! What can go wrong while a job runs: rich inside, four kinds outside, each of which says what happens
+//! What can go wrong while a job runs: rich inside, few kinds outside, each of which says what happens
 //! next. Not here: rows that fail (`batch::FailedRow`), which never stop a job unless the user says so.
 
+use millrace_protocol::ProtocolError;
 use std::fmt;
 
 /// What to do about an error. The supervisor (`worker.rs`) decides by this alone.
@@ -14,6 +15,8 @@ pub enum ErrorKind {
     FailJob,
     /// The job as written can't run: its SQL, its options, its data with `errors: Fail`.
     UserFault,
+    /// A later generation of the job has taken over: this worker is done, and nothing is wrong.
+    StandDown,
 }
 
 #[derive(Debug)]
@@ -66,6 +69,18 @@ impl fmt::Display for Error {
             Some(source) => write!(f, ": {source}"),
             None => Ok(()),
         }
+    }
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        let kind = match error {
+            ProtocolError::Superseded { .. } => ErrorKind::StandDown,
+            ProtocolError::Corrupt(_) | ProtocolError::LaterFormat { .. } | ProtocolError::BrokenLink { .. } => {
+                ErrorKind::FailJob
+            }
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -1,17 +1,27 @@
 //! A job as a worker is given it: the plan and everything around the plan. Built by `millrace run` from a
 //! manifest, and by the operator's pods from their configuration. Nothing is read from the environment.
 
+use crate::error::{Error, Result};
 use millrace_planner::plan::Plan;
+use millrace_protocol::assignment::Assignment;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Job {
     pub identity: JobIdentity,
     pub plan: Plan,
     /// The job's Kafka: log, exchanges, and every table without `properties.bootstrap.servers`.
     pub kafka: Kafka,
+    /// Workers of the generation, and which of them this one is.
+    pub replicas: u32,
+    pub ordinal: u32,
+    /// Whether a worker makes the job's own topics where they are missing. Only where nobody else does, and
+    /// only one that works alone: a log that is gone must not be taken for one that never was.
+    pub makes_topics: bool,
     /// Where RocksDB and the volume's identity live. One job and worker to a directory.
     pub state_directory: PathBuf,
     /// How often outputs become visible. 50 ms to 10 s.
@@ -31,7 +41,8 @@ pub struct Job {
 }
 
 /// Names topics and transactional ids; the same identity finds the same state again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct JobIdentity {
     pub namespace: String,
     pub name: String,
@@ -41,18 +52,21 @@ pub struct JobIdentity {
     pub generation: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Kafka {
     /// `host:port`, comma-separated.
     pub bootstrap_servers: String,
-    /// Further librdkafka options (TLS, SASL), already checked against the allow-list.
+    /// Further librdkafka options (TLS, SASL), already checked against the allow-list. They may hold secrets,
+    /// so they are never written anywhere.
+    #[serde(skip)]
     pub options: BTreeMap<String, String>,
     /// Replication factor of the job's own topics; -1: the broker's default.
     pub replication: i32,
 }
 
 /// What happens to a row that can't go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorPolicy {
     /// To the dead-letter topic, with the reason and where it came from.
     DeadLetter,
@@ -62,7 +76,7 @@ pub enum ErrorPolicy {
     Fail,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ErrorPolicies {
     pub decode: ErrorPolicy,
     pub evaluate: ErrorPolicy,
@@ -70,7 +84,7 @@ pub struct ErrorPolicies {
 }
 
 /// Bounds in bytes, over the whole worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct MemoryLimits {
     /// Records fetched and not yet decoded.
     pub fetch: usize,
@@ -79,6 +93,25 @@ pub struct MemoryLimits {
     pub epoch: usize,
     /// RocksDB's block cache and memtables.
     pub rocksdb: usize,
+}
+
+impl Job {
+    /// Most threads that run tasks.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// This worker's share of so many tasks.
+    pub fn assignment(&self, tasks: u32) -> Result<Assignment> {
+        let assignment = Assignment { parallelism: tasks, replicas: self.replicas.max(1), ordinal: self.ordinal };
+        if self.ordinal >= assignment.replicas || assignment.tasks().next().is_none() {
+            return Err(Error::user_fault(format!(
+                "worker {} of {} has nothing to do: the job has {tasks} tasks, and workers are numbered from 0",
+                self.ordinal, self.replicas
+            )));
+        }
+        Ok(assignment)
+    }
 }
 
 impl Default for MemoryLimits {

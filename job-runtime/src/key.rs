@@ -17,7 +17,6 @@
 
 use crate::error::{Error, Result};
 use crate::schema::arrow_type;
-use crate::state::KEY_GROUPS;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray};
@@ -30,6 +29,7 @@ mod decode;
 mod tests;
 
 pub use decode::KeyDecoder;
+pub use millrace_protocol::assignment::{KEY_GROUPS, key_groups_of, task_of_key_group as task_of};
 
 /// The first byte of every key. Another encoding gets another number.
 pub const KEY_VERSION: u8 = 1;
@@ -51,18 +51,6 @@ pub fn hash(key: &[u8]) -> u64 {
 #[inline]
 pub fn key_group(hash: u64) -> u16 {
     (hash % u64::from(KEY_GROUPS)) as u16
-}
-
-/// The task that owns a key group, of `parallelism` tasks.
-#[inline]
-pub fn task_of(group: u16, parallelism: u32) -> u32 {
-    u32::from(group) * parallelism / u32::from(KEY_GROUPS)
-}
-
-/// The key groups of a task, the inverse of [`task_of`].
-pub fn key_groups_of(task: u32, parallelism: u32) -> std::ops::Range<u16> {
-    let first = |task: u32| (task * u32::from(KEY_GROUPS)).div_ceil(parallelism) as u16;
-    first(task)..first(task + 1)
 }
 
 /// The keys of a batch, one after another.

@@ -22,4 +22,7 @@ pub mod thread;
 pub mod pipeline;
 pub mod metrics;
 pub mod control;
+mod tables;
+pub mod prepare;
+mod positions;
 pub mod worker;

@@ -71,6 +71,8 @@ pub enum Phase {
     /// After a failure that a restart mends.
     Restarting,
     Stopped,
+    /// A later generation has taken over.
+    StoodDown,
     /// A bounded input has ended.
     Finished,
     Failed,

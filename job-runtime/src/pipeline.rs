@@ -7,13 +7,13 @@
 //! ```
 
 use crate::commit::gate::{EpochGate, Report};
-use crate::commit::record::{Commit, SourcePosition};
 use crate::decode::RecordDecoder;
 use crate::decode::json::{JsonDecodeOptions, JsonDecoder};
 use crate::env::Clock;
 use crate::error::Result;
-use crate::exchange::{Inbox, Partitioner, Router};
+use crate::exchange::{CatchUp, ExchangeStep, Inbound, Outbound, Partitioner, Router};
 use crate::job::Job;
+use crate::kafka::consumer::FetchWaker;
 use crate::kafka::{FetchQueue, PartitionConsumer};
 use crate::metrics::Metrics;
 use crate::operators::chain::{self, TaskEnvironment};
@@ -25,18 +25,24 @@ use crate::source::kafka::{KeyDecoder, ScanLayout};
 use crate::source::metadata::MetadataColumns;
 use crate::source::{AddedPartition, DatagenSource, KafkaSource, Source, ValuesSource, startup};
 use crate::state::store::TaskStore;
-use crate::task::{ExchangeStep, Step, Task, TaskContext, TaskNode};
+use crate::task::{Step, Task, TaskContext, TaskNode};
 use crate::thread::TaskThread;
 use millrace_planner::connector::{BoundedMode, KafkaOptions};
-use millrace_planner::plan::{Connector, NodeId, Operator, Plan, Scan, ScanColumn};
+use millrace_planner::plan::{Connector, NodeId, Operator, Plan, Scan, ScanColumn, WindowTime};
 use millrace_planner::types::DataType;
-use std::collections::BTreeMap;
+use millrace_protocol::assignment::Assignment;
+use millrace_protocol::record::{Commit, SourcePosition};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Records that one fetch decodes at most.
 const FETCH_RECORDS: usize = 8192;
+/// The same for exchanges, whose records hold many rows.
+const EXCHANGE_RECORDS: usize = 16;
+/// What the rows that wait to be sent to other workers may take, over all tasks and exchanges.
+const OUTBOUND_BYTES: usize = 32 << 20;
 
 /// A Kafka scan with its client.
 pub struct KafkaScan {
@@ -47,15 +53,18 @@ pub struct KafkaScan {
 /// What the pipeline is built from.
 pub struct PipelineContext<'a> {
     pub job: &'a Job,
-    pub tasks: u32,
+    pub assignment: Assignment,
     pub threads: usize,
     pub log: Arc<str>,
     pub scans: &'a BTreeMap<NodeId, KafkaScan>,
     /// Partitions of each Kafka sink's topic.
     pub sink_partitions: &'a BTreeMap<NodeId, i32>,
-    pub claims: &'a [i64],
-    pub commits: &'a [Commit],
-    pub stores: &'a [TaskStore],
+    /// The client that reads the exchanges; None where this worker has every task and nothing to catch up.
+    pub exchange_consumer: Option<&'a Arc<PartitionConsumer>>,
+    /// By task.
+    pub claims: &'a BTreeMap<u32, i64>,
+    pub commits: &'a BTreeMap<u32, Commit>,
+    pub stores: &'a BTreeMap<u32, TaskStore>,
     pub gate: Arc<EpochGate>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -72,56 +81,106 @@ pub struct Pipeline {
 }
 
 pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
-    let thread_of: Vec<usize> = (0..context.tasks as usize).map(|task| task % context.threads).collect();
-    let mut queues: Vec<BTreeMap<NodeId, FetchQueue>> = Vec::new();
-    for _ in 0..context.threads {
-        queues.push(
-            context.scans.iter().map(|(&id, scan)| (id, FetchQueue::new(&scan.consumer, FETCH_RECORDS))).collect(),
-        );
+    let own: Vec<u32> = context.assignment.tasks().collect();
+    let tasks_of: Vec<Vec<u32>> = (0..context.threads)
+        .map(|thread| own.iter().copied().skip(thread).step_by(context.threads).collect())
+        .collect();
+    let mut thread_of = vec![None; context.assignment.parallelism as usize];
+    for (thread, tasks) in tasks_of.iter().enumerate() {
+        tasks.iter().for_each(|&task| thread_of[task as usize] = Some(thread));
     }
-    let wakers = queues.iter().map(|queues| queues.values().map(FetchQueue::waker).collect()).collect();
-    let (router, inboxes) = Router::new(thread_of.clone(), wakers);
+    let mut queues: Vec<Queues> = tasks_of.iter().map(|tasks| Queues::new(context, tasks)).collect::<Result<_>>()?;
+    let (router, inboxes) = Router::new(thread_of, queues.iter().map(Queues::wakers).collect());
     let (reports_sender, reports) = channel();
     let (produced, waiting) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
 
+    let mut tasks = BTreeMap::new();
+    for &task in &own {
+        let outputs = Outputs::new(produced.clone(), waiting.clone());
+        tasks.insert(task, build_task(context, task, &router, outputs)?);
+    }
+    let catch_up = await_records(&mut tasks);
+
     let mut threads = Vec::new();
     let mut added_senders = Vec::new();
-    for (index, (inbox, queues)) in inboxes.into_iter().zip(queues).enumerate() {
-        let own: Vec<u32> = (0..context.tasks).filter(|&task| thread_of[task as usize] == index).collect();
-        let outputs = || Outputs::new(produced.clone(), waiting.clone());
-        let tasks = own.iter().map(|&task| build_task(context, task, &router, outputs())).collect::<Result<_>>()?;
+    for (own, inbox) in tasks_of.iter().zip(inboxes) {
+        let Queues { scans, inbound } = queues.remove(0);
         let (added_sender, added) = channel();
         added_senders.push(added_sender);
-        threads.push(build_thread(context, tasks, &own, inbox, queues, &router, &reports_sender, added, &waiting)?);
+        threads.push(TaskThread {
+            sources: build_sources(context, own, scans)?,
+            tasks: own.iter().map(|task| tasks.remove(task).expect("built above")).collect(),
+            inbox,
+            inbound,
+            arrivals: VecDeque::new(),
+            catch_up: catch_up.clone(),
+            router: router.clone(),
+            gate: context.gate.clone(),
+            reports: reports_sender.clone(),
+            added,
+            metrics: context.metrics.clone(),
+            clock: context.clock.clone(),
+            waiting: waiting.clone(),
+            held_limit: context.job.memory.epoch,
+        });
     }
     Ok(Pipeline { threads, router, reports, produced, added: added_senders })
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a part that the thread takes over")]
-fn build_thread(
-    context: &PipelineContext<'_>,
-    tasks: Vec<Task>,
-    own: &[u32],
-    inbox: Inbox,
-    queues: BTreeMap<NodeId, FetchQueue>,
-    router: &Router,
-    reports: &Sender<Report>,
-    added: Receiver<AddedPartition>,
-    waiting: &Arc<AtomicUsize>,
-) -> Result<TaskThread> {
-    Ok(TaskThread {
-        sources: build_sources(context, own, queues)?,
-        tasks,
-        inbox,
-        router: router.clone(),
-        gate: context.gate.clone(),
-        reports: reports.clone(),
-        added,
-        metrics: context.metrics.clone(),
-        clock: context.clock.clone(),
-        waiting: waiting.clone(),
-        held_limit: context.job.memory.epoch,
-    })
+/// Where the records of one thread arrive.
+struct Queues {
+    scans: BTreeMap<NodeId, FetchQueue>,
+    inbound: Vec<Inbound>,
+}
+
+impl Queues {
+    fn new(context: &PipelineContext<'_>, tasks: &[u32]) -> Result<Self> {
+        let scans = context.scans.iter();
+        let scans = scans.map(|(&id, scan)| (id, FetchQueue::new(&scan.consumer, FETCH_RECORDS))).collect();
+        let mut inbound = Vec::new();
+        for (id, node) in context.job.plan.exchanges() {
+            let Some(consumer) = context.exchange_consumer else { continue };
+            let queue = FetchQueue::new(consumer, EXCHANGE_RECORDS);
+            for task in tasks {
+                let position = context.commits[task].positions.iter().find(|p| p.operator == node.operator_id);
+                let position = position.expect("positions of exchanges are settled before");
+                consumer.assign(&position.topic, position.partition, position.offset, &queue)?;
+            }
+            inbound.push(Inbound::new(id, arrow_schema(&node.schema), queue));
+        }
+        Ok(Self { scans, inbound })
+    }
+
+    /// A thread waits for its sources only.
+    fn wakers(&self) -> Vec<FetchWaker> {
+        self.scans.values().map(FetchQueue::waker).collect()
+    }
+}
+
+/// Tells each task what tasks of this worker have sent to it through Kafka and it has not received yet.
+fn await_records(tasks: &mut BTreeMap<u32, Task>) -> Arc<CatchUp> {
+    let mut awaited: BTreeMap<(NodeId, u32), BTreeMap<u32, u64>> = BTreeMap::new();
+    for (&from, upstream) in tasks.iter() {
+        for (exchange, sender) in upstream.exchanges() {
+            for (&to, downstream) in tasks.iter() {
+                let (_, receiver) = downstream.exchanges().find(|(id, _)| *id == exchange).expect("one plan for all");
+                let pairs = awaited.entry((exchange, to)).or_default();
+                if sender.sent(to) > receiver.received(from) {
+                    pairs.insert(from, sender.sent(to));
+                }
+            }
+        }
+    }
+    let mut pairs: BTreeMap<NodeId, usize> = BTreeMap::new();
+    awaited.iter().for_each(|((exchange, _), from)| *pairs.entry(*exchange).or_default() += from.len());
+    if pairs.values().any(|&pairs| pairs > 0) {
+        tracing::info!(?pairs, "tasks that came together first receive what they sent each other through Kafka");
+    }
+    let catch_up = Arc::new(CatchUp::new(pairs));
+    for ((exchange, to), from) in awaited {
+        tasks.get_mut(&to).expect("a task of this worker").await_records(exchange, from, &catch_up);
+    }
+    catch_up
 }
 
 /// The sources of one thread, for its tasks.
@@ -134,11 +193,12 @@ fn build_sources(
     for (id, node) in context.job.plan.nodes.iter().enumerate() {
         let schema = arrow_schema(&node.schema);
         let of_scan = |p: &&SourcePosition| p.operator == node.operator_id;
-        let positions = context.commits.iter().flat_map(|c| &c.positions).filter(of_scan);
-        let assigned = positions.map(|p| startup::assign(p, context.tasks)).filter(|a| own.contains(&a.task)).collect();
+        let parallelism = context.assignment.parallelism;
+        let positions = context.commits.values().flat_map(|c| &c.positions).filter(of_scan);
+        let assigned = positions.map(|p| startup::assign(p, parallelism)).filter(|a| own.contains(&a.task)).collect();
         match &node.operator {
             Operator::Scan(scan) if scan.table.connector == Connector::Datagen => {
-                let source = DatagenSource::new(id, scan, schema, context.tasks, assigned, context.clock.clone())?;
+                let source = DatagenSource::new(id, scan, schema, parallelism, assigned, context.clock.clone())?;
                 sources.push(Box::new(source));
             }
             Operator::Scan(scan) => {
@@ -206,27 +266,29 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
     let plan = &context.job.plan;
     let mut nodes = Vec::with_capacity(plan.nodes.len());
     for (id, node) in plan.nodes.iter().enumerate() {
-        let step = build_step(context, plan, id, task)?;
+        let step = build_step(context, plan, id, task, router)?;
         let consumers = plan.consumers(id).flat_map(|consumer| {
             let inputs = plan.nodes[consumer].inputs.iter().enumerate();
             inputs.filter(move |(_, input)| **input == id).map(move |(port, _)| (consumer, port))
         });
         nodes.push(TaskNode::new(step, node.operator_id, node.stage, node.inputs.clone(), consumers.collect()));
     }
-    let store = &context.stores[task as usize];
+    let store = &context.stores[&task];
     for node in &mut nodes {
-        if let Step::Operator(operator) = &mut node.step {
-            operator.restore(&mut store.entries(node.operator_id))?;
+        match &mut node.step {
+            Step::Operator(operator) => operator.restore(&mut store.entries(node.operator_id))?,
+            Step::Exchange(exchange) => exchange.restore(&mut store.entries(node.operator_id))?,
+            Step::Scan | Step::Pass | Step::Sink(_) => {}
         }
     }
-    let commit = &context.commits[task as usize];
+    let commit = &context.commits[&task];
     let job = &context.job;
     Ok(Task::new(
         nodes,
         TaskContext {
             task,
             log: context.log.clone(),
-            claim: context.claims[task as usize],
+            claim: context.claims[&task],
             sequence: commit.sequence,
             positions: commit.positions.clone(),
             outputs,
@@ -236,7 +298,6 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
                 job.dead_letter_topic.as_deref(),
                 &context.metrics,
             )?,
-            router: router.clone(),
             metrics: context.metrics.clone(),
             clock: context.clock.clone(),
             held_limit: job.memory.epoch,
@@ -244,13 +305,15 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
     ))
 }
 
-fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32) -> Result<Step> {
+fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32, router: &Router) -> Result<Step> {
     let node = &plan.nodes[id];
+    let parallelism = context.assignment.parallelism;
     Ok(match &node.operator {
         Operator::Scan(_) | Operator::Values(_) => Step::Scan,
         Operator::Exchange(exchange) => {
-            let partitioner = Partitioner::new(&exchange.keys, &node.schema, context.tasks)?;
-            Step::Exchange(ExchangeStep::new(partitioner, context.tasks))
+            let partitioner = Partitioner::new(&exchange.keys, &node.schema, parallelism)?;
+            let outbound = build_outbound(context, id, task)?;
+            Step::Exchange(ExchangeStep::new(id, node.operator_id, task, partitioner, router.clone(), outbound))
         }
         Operator::Sink(sink) => {
             let input = plan.nodes[node.inputs[0]].schema.clone();
@@ -259,14 +322,35 @@ fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32)
         }
         Operator::Union => Step::Pass,
         _ => {
-            let environment = TaskEnvironment {
-                task,
-                parallelism: context.tasks,
-                max_event_time_ahead: context.job.max_event_time_ahead,
-            };
+            let environment =
+                TaskEnvironment { task, parallelism, max_event_time_ahead: context.job.max_event_time_ahead };
             let operator =
                 chain::build(node, plan, &environment).map_err(|e| e.context(format!("operator {id} of the plan")))?;
             Step::Operator(operator.expect("scans, exchanges, unions, values and sinks stand above"))
         }
+    })
+}
+
+/// None where this worker has every task.
+fn build_outbound(context: &PipelineContext<'_>, exchange: NodeId, task: u32) -> Result<Option<Outbound>> {
+    let assignment = &context.assignment;
+    let remote: Vec<u32> = (0..assignment.parallelism).filter(|&to| !assignment.owns(to)).collect();
+    if remote.is_empty() {
+        return Ok(None);
+    }
+    let plan = &context.job.plan;
+    let topic = context.job.identity.exchange_topic(&plan.nodes[exchange]).into();
+    let memory = OUTBOUND_BYTES / (assignment.tasks().count() * plan.exchanges().count());
+    Outbound::new(task, topic, remote, goes_by_processing_time(plan, exchange), memory).map(Some)
+}
+
+/// Whether a window of processing time is anywhere behind this node.
+fn goes_by_processing_time(plan: &Plan, node: NodeId) -> bool {
+    plan.consumers(node).any(|consumer| {
+        let window = match &plan.nodes[consumer].operator {
+            Operator::GlobalWindowAggregate(aggregate) => aggregate.window.time == WindowTime::Processing,
+            _ => false,
+        };
+        window || goes_by_processing_time(plan, consumer)
     })
 }

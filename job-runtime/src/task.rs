@@ -8,10 +8,9 @@
 
 use crate::batch::{Batch, FailedRow};
 use crate::commit::gate::Prepared;
-use crate::commit::record::{Batch as LogBatch, Commit, LogRecord, SourcePosition};
 use crate::env::Clock;
 use crate::error::Result;
-use crate::exchange::{Envelope, Partitioner, Payload, Router};
+use crate::exchange::{Arrival, CatchUp, Envelope, ExchangeStep, Payload};
 use crate::kafka::TransactionalProducer;
 use crate::metrics::Metrics;
 use crate::operators::{ActiveInput, Context, Operator, Output, Progress};
@@ -21,6 +20,7 @@ use crate::sink::outputs::Outputs;
 use crate::source::{PartitionId, SourceBatch};
 use crate::state::StateChanges;
 use millrace_planner::plan::NodeId;
+use millrace_protocol::record::{Batch as LogBatch, Commit, LogRecord, SourcePosition};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -51,18 +51,6 @@ pub enum Step {
     Sink(Box<dyn SinkWriter>),
 }
 
-pub struct ExchangeStep {
-    partitioner: Partitioner,
-    /// By upstream task: the progress last heard, and whether its epoch has ended.
-    heard: Vec<(Progress, bool)>,
-}
-
-impl ExchangeStep {
-    pub fn new(partitioner: Partitioner, tasks: u32) -> Self {
-        Self { partitioner, heard: vec![(Progress::START, false); tasks as usize] }
-    }
-}
-
 impl TaskNode {
     pub fn new(step: Step, operator_id: u32, stage: u32, inputs: Vec<NodeId>, consumers: Vec<(NodeId, usize)>) -> Self {
         Self { step, operator_id, stage, inputs, consumers, input: Progress::START, output: Progress::START }
@@ -80,7 +68,6 @@ pub struct TaskContext {
     pub positions: Vec<SourcePosition>,
     pub outputs: Outputs,
     pub failed_rows: FailedRows,
-    pub router: Router,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
     /// Bytes held back above which it stops emitting.
@@ -213,32 +200,56 @@ impl Task {
 
     fn must_wait(&self, envelope: &Envelope) -> bool {
         match &self.nodes[envelope.exchange].step {
-            Step::Exchange(exchange) => self.suspended.is_some() || exchange.heard[envelope.from as usize].1,
+            Step::Exchange(exchange) => self.suspended.is_some() || exchange.has_ended(envelope.from),
             _ => unreachable!("messages name an exchange"),
         }
+    }
+
+    /// A record of another worker. Like rows of a source it may come only between two ends of epochs.
+    pub fn arrived(&mut self, arrival: Arrival) -> Result<()> {
+        debug_assert!(!self.is_ending() && !self.is_suspended());
+        let Arrival { exchange, record, partition, next, .. } = arrival;
+        self.position_moved(self.nodes[exchange].operator_id, partition, next);
+        self.exchange(exchange).receive(&record)?;
+        if let Some(rows) = record.rows {
+            self.deliver(exchange, Batch::new(rows))?;
+        }
+        self.propagate(exchange)
     }
 
     fn accept(&mut self, envelope: Envelope) -> Result<()> {
         match envelope.payload {
             Payload::Rows(rows) => return self.deliver(envelope.exchange, Batch::new(rows)),
             Payload::Progress(progress) => {
-                let heard = self.heard(envelope.exchange, envelope.from);
-                heard.0 = heard.0.max(progress);
+                self.exchange(envelope.exchange).hear(envelope.from, progress);
                 self.propagate(envelope.exchange)?;
             }
             Payload::EndOfEpoch(epoch) => {
                 debug_assert_eq!(epoch, self.epoch, "a task upstream is at most one epoch ahead");
-                self.heard(envelope.exchange, envelope.from).1 = true;
+                self.exchange(envelope.exchange).hear_end_of_epoch(envelope.from);
             }
         }
         Ok(())
     }
 
-    fn heard(&mut self, exchange: NodeId, from: u32) -> &mut (Progress, bool) {
+    fn exchange(&mut self, exchange: NodeId) -> &mut ExchangeStep {
         match &mut self.nodes[exchange].step {
-            Step::Exchange(step) => &mut step.heard[from as usize],
+            Step::Exchange(step) => step,
             _ => unreachable!("messages name an exchange"),
         }
+    }
+
+    /// Its exchanges, in the order of the plan.
+    pub fn exchanges(&self) -> impl Iterator<Item = (NodeId, &ExchangeStep)> {
+        self.nodes.iter().enumerate().filter_map(|(id, node)| match &node.step {
+            Step::Exchange(step) => Some((id, step)),
+            _ => None,
+        })
+    }
+
+    /// Records that local tasks have sent through Kafka and this one has still to receive.
+    pub fn await_records(&mut self, exchange: NodeId, awaited: BTreeMap<u32, u64>, catch_up: &Arc<CatchUp>) {
+        self.exchange(exchange).await_records(awaited, catch_up.clone());
     }
 
     /// Hands messages that had to wait to where they belong, as far as they need not wait again.
@@ -269,12 +280,7 @@ impl Task {
                 operator.process(port, batch, &context, &mut emitted)?;
                 self.emitted(id, emitted)
             }
-            Step::Exchange(exchange) => {
-                let (router, from) = (&self.context.router, self.context.task);
-                exchange.partitioner.split(&batch.rows, |to, rows| {
-                    router.send(Envelope { exchange: id, from, to, payload: Payload::Rows(rows) });
-                })
-            }
+            Step::Exchange(exchange) => exchange.send_rows(&batch.rows, &mut self.context.outputs),
             Step::Sink(sink) => {
                 let mut failed = Vec::new();
                 sink.write(&batch, &mut self.context.outputs, &mut failed)?;
@@ -350,15 +356,12 @@ impl Task {
             if resuming { self.nodes[id].input } else { inputs.reduce(Progress::min).unwrap_or(Progress::START) };
         let changed = input != self.nodes[id].input;
         if let Step::Exchange(exchange) = &mut self.nodes[id].step {
-            let output = exchange.heard.iter().map(|(progress, _)| *progress).reduce(Progress::min);
-            let (router, from) = (&self.context.router, self.context.task);
+            let output = exchange.progress();
             if changed {
-                for to in 0..router.tasks() {
-                    router.send(Envelope { exchange: id, from, to, payload: Payload::Progress(input) });
-                }
+                exchange.send_progress(input);
             }
             self.nodes[id].input = input;
-            self.nodes[id].output = self.nodes[id].output.max(output.unwrap_or(Progress::START));
+            self.nodes[id].output = self.nodes[id].output.max(output);
             return Ok(true);
         }
         if changed && !resuming {
@@ -430,7 +433,7 @@ impl Task {
     fn stage_heard_all(&self, stage: u32) -> bool {
         let feeds = |id: &NodeId| self.nodes[*id].consumers.iter().any(|(c, _)| self.nodes[*c].stage == stage);
         (0..self.nodes.len()).filter(feeds).all(|id| match &self.nodes[id].step {
-            Step::Exchange(exchange) => exchange.heard.iter().all(|(_, ended)| *ended),
+            Step::Exchange(exchange) => exchange.have_all_ended(),
             _ => true,
         })
     }
@@ -441,11 +444,8 @@ impl Task {
                 continue;
             }
             self.flush_node(id)?;
-            if matches!(self.nodes[id].step, Step::Exchange(_)) {
-                let (router, from) = (&self.context.router, self.context.task);
-                for to in 0..router.tasks() {
-                    router.send(Envelope { exchange: id, from, to, payload: Payload::EndOfEpoch(self.epoch) });
-                }
+            if let Step::Exchange(exchange) = &mut self.nodes[id].step {
+                exchange.end_epoch(self.epoch, &mut self.context.outputs)?;
             }
         }
         Ok(())
@@ -458,7 +458,10 @@ impl Task {
             match &mut node.step {
                 Step::Operator(operator) => operator.snapshot(&mut changes)?,
                 Step::Sink(sink) => sink.epoch_ended(),
-                Step::Exchange(exchange) => exchange.heard.iter_mut().for_each(|(_, ended)| *ended = false),
+                Step::Exchange(exchange) => {
+                    exchange.snapshot(&mut changes);
+                    exchange.begin_epoch();
+                }
                 Step::Scan | Step::Pass => {}
             }
         }
@@ -472,9 +475,9 @@ impl Task {
             let commit = Commit { claim, sequence: self.context.sequence, positions };
             let (outputs, log) = (&mut self.context.outputs, &self.context.log);
             for piece in changes.pieces(LOG_RECORD_BYTES) {
-                outputs.log(log, task as i32, &LogRecord::Batch(LogBatch { claim, changes: piece }).encode())?;
+                outputs.plain(log, task as i32, LogRecord::Batch(LogBatch { claim, changes: piece }).encode())?;
             }
-            outputs.log(log, task as i32, &LogRecord::Commit(commit.clone()).encode())?;
+            outputs.plain(log, task as i32, LogRecord::Commit(commit.clone()).encode())?;
             prepared.commit = Some(commit);
             prepared.changes = changes;
         }

@@ -4,11 +4,12 @@
 use crate::commit::gate::{EpochGate, Report};
 use crate::env::Clock;
 use crate::error::{Error, Result};
-use crate::exchange::{Inbox, Router};
+use crate::exchange::{Arrival, CatchUp, Inbound, Inbox, Router};
 use crate::metrics::Metrics;
 use crate::operators::Progress;
 use crate::source::{AddedPartition, Source, SourceBatch, startup};
 use crate::task::Task;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -25,6 +26,11 @@ pub struct TaskThread {
     pub tasks: Vec<Task>,
     pub sources: Vec<Box<dyn Source>>,
     pub inbox: Inbox,
+    /// Records of other workers, in the order of the plan.
+    pub inbound: Vec<Inbound>,
+    /// Taken from Kafka, not yet by their tasks.
+    pub arrivals: VecDeque<Arrival>,
+    pub catch_up: Arc<CatchUp>,
     pub router: Router,
     pub gate: Arc<EpochGate>,
     pub reports: Sender<Report>,
@@ -59,7 +65,7 @@ impl TaskThread {
             }
             self.follow_gate()?;
             let now = self.clock.monotonic();
-            if now >= next_tick {
+            if now >= next_tick && self.catch_up.is_done() {
                 next_tick = now + TICK;
                 self.tick(now)?;
             }
@@ -69,7 +75,8 @@ impl TaskThread {
                 }
                 continue;
             }
-            self.read(&mut batches)?;
+            self.read_exchanges()?;
+            self.read_sources(&mut batches)?;
         }
         // After the last commit some sinks have something to show.
         self.tasks.iter_mut().filter(|t| self.gate.is_committed(t.epoch() - 1)).for_each(Task::committed);
@@ -105,16 +112,42 @@ impl TaskThread {
         Ok(())
     }
 
-    /// Sources read for all tasks of the thread at once: none may be ending its epoch.
+    /// Sources and exchanges are read for all tasks of the thread at once: none may be ending its epoch.
     fn may_read(&self) -> bool {
         let held = self.waiting.load(Ordering::Relaxed) < self.held_limit;
         let busy = self.tasks.iter().any(|t| t.is_ending() || t.is_suspended());
         let end_asked = self.tasks.iter().any(|t| t.is_open() && self.gate.end_requested(t.epoch()).is_some());
-        !self.sources.is_empty() && held && !busy && !end_asked && self.router.in_flight() < IN_FLIGHT_BYTES
+        let something = !self.sources.is_empty() || !self.inbound.is_empty();
+        something && held && !busy && !end_asked && self.router.in_flight() < IN_FLIGHT_BYTES
     }
 
-    fn read(&mut self, batches: &mut Vec<SourceBatch>) -> Result<()> {
-        let single = self.sources.len() == 1;
+    /// What has come from other workers, the last exchange first: downstream is emptied before more is let in.
+    fn read_exchanges(&mut self) -> Result<()> {
+        for inbound in self.inbound.iter_mut().rev() {
+            if self.arrivals.is_empty() && self.catch_up.may_read(inbound.exchange()) {
+                inbound.poll(&mut self.arrivals)?;
+            }
+        }
+        while let Some(arrival) = self.arrivals.pop_front() {
+            let task = self.tasks.iter_mut().find(|t| t.id() == arrival.to).expect("partitions of this thread's tasks");
+            if task.is_suspended() {
+                self.arrivals.push_front(arrival);
+                break;
+            }
+            task.arrived(arrival)?;
+        }
+        Ok(())
+    }
+
+    fn read_sources(&mut self, batches: &mut Vec<SourceBatch>) -> Result<()> {
+        let may_read = self.arrivals.is_empty() && self.catch_up.is_done();
+        let single = self.sources.len() == 1 && self.inbound.is_empty();
+        if !may_read {
+            return match self.inbox.receive(WAIT / 4) {
+                Some(envelope) => self.deliver(envelope),
+                None => Ok(()),
+            };
+        }
         for source in &mut self.sources {
             source.poll(if single { WAIT } else { Duration::ZERO }, batches)?;
         }
@@ -140,7 +173,7 @@ impl TaskThread {
             return Ok(());
         }
         while let Ok(AddedPartition { scan, position }) = self.added.try_recv() {
-            let assigned = startup::assign(&position, self.router.tasks());
+            let assigned = startup::assign(&position, self.router.parallelism());
             let task = self.tasks.iter_mut().find(|t| t.id() == assigned.task).expect("sent to the thread of its task");
             task.partition_added(position);
             let source =

@@ -1,25 +1,24 @@
 //! A worker: starts, runs and restarts a job's tasks. One failure that a restart mends is one attempt; what
 //! a person must see ends the worker.
 
-use crate::commit;
 use crate::commit::coordinator::{Coordinator, ScanOffsets};
 use crate::commit::gate::EpochGate;
-use crate::commit::record::{Commit, LogRecord, SourcePosition};
 use crate::commit::start::{self, StartRequest, Started};
 use crate::env::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
-use crate::kafka::admin::{AdminClient, retrying};
+use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
-use crate::kafka::{ClientOptions, CommitOutcome, PartitionConsumer};
+use crate::kafka::{ClientOptions, PartitionConsumer};
 use crate::metrics::{Metrics, Phase, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
-use crate::source::DatagenSource;
+use crate::positions::Positions;
 use crate::source::discovery::{DiscoveredScan, Discovery};
-use crate::source::startup::{ScanTopics, Startup, describe_topics};
-use crate::state::checkpointer::Checkpointer;
-use millrace_planner::connector::{DatagenOptions, KafkaOptions};
-use millrace_planner::plan::{Connector, NodeId, Operator};
+use crate::source::startup::OpenScan;
+use crate::state::checkpointer::{Checkpointer, CommitHolder};
+use crate::tables::Tables;
+use millrace_planner::plan::NodeId;
+use millrace_protocol::assignment::Assignment;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,12 +27,8 @@ use std::time::Duration;
 
 pub use crate::commit::coordinator::Outcome;
 
-/// How long Kafka may be out of reach while an attempt starts.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Pauses between attempts: doubled from the first to the last, reset by a commit.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
-/// Most tasks of a job: one for each key group.
-const MAX_PARALLELISM: u32 = 1024;
 
 pub struct Worker;
 
@@ -86,6 +81,18 @@ impl WorkerHandle {
     }
 }
 
+/// What one attempt runs with.
+struct Run<'a> {
+    cluster: &'a ClientOptions,
+    admin: Arc<AdminClient>,
+    assignment: Assignment,
+    log: Arc<str>,
+    gate: Arc<EpochGate>,
+    scans: &'a BTreeMap<NodeId, KafkaScan>,
+    /// Operator ids of the exchanges that are read.
+    exchanges: Vec<u32>,
+}
+
 struct Supervisor {
     job: Job,
     clock: Arc<dyn Clock>,
@@ -107,9 +114,16 @@ impl Supervisor {
                 }
                 Err(error) => error,
             };
-            if matches!(error.kind, ErrorKind::FailJob | ErrorKind::UserFault) {
-                self.metrics.set_phase(Phase::Failed);
-                return Err(error);
+            match error.kind {
+                ErrorKind::FailJob | ErrorKind::UserFault => {
+                    self.metrics.set_phase(Phase::Failed);
+                    return Err(error);
+                }
+                ErrorKind::StandDown => {
+                    self.metrics.set_phase(Phase::StoodDown);
+                    return Err(error);
+                }
+                ErrorKind::Retry | ErrorKind::RestartWorker => {}
             }
             if self.stop.load(Ordering::Acquire) {
                 self.metrics.set_phase(Phase::Stopped);
@@ -130,39 +144,59 @@ impl Supervisor {
     fn attempt(&self) -> Result<Outcome> {
         let job = &self.job;
         let cluster = ClientOptions::of_job(&job.kafka);
-        let admin = AdminClient::new(&cluster)?;
-        let mut clusters = Clusters { own: &cluster, admins: BTreeMap::new() };
-        let scans = self.open_scans(&mut clusters)?;
-        let sink_partitions = self.describe_sinks(&admin, &cluster)?;
-        let tasks = self.parallelism(&admin, &scans)?;
+        let admin = Arc::new(AdminClient::new(&cluster)?);
+        let clock = self.clock.as_ref();
+        let tables = Tables { job, clock, cluster: &cluster, admin: &admin };
+        let scans = tables.open_scans()?;
+        let sink_partitions = tables.describe_sinks()?;
+        let assignment = job.assignment(tables.parallelism(&scans)?)?;
 
         let holder = start::holder(job)?;
-        let clock = self.clock.as_ref();
         let started = start::start_worker(&StartRequest {
             job,
             cluster: &cluster,
             admin: &admin,
             clock,
             holder: &holder,
-            tasks,
+            assignment,
         })?;
         let log: Arc<str> = job.identity.log_topic().into();
-        let commits = self.settle_positions(&started, &scans, tasks, &log)?;
-        tracing::info!(tasks, replayed = started.replayed, sequence = commits[0].sequence, "restored");
+        let exchange_consumer = self.exchange_consumer(&started, &assignment, &cluster)?;
+        let commits = Positions {
+            job,
+            clock,
+            admin: &admin,
+            started: &started,
+            scans: &scans,
+            assignment: &assignment,
+            exchanges: exchange_consumer.as_deref(),
+        }
+        .settle()?;
+        let sequence = commits.values().map(|c| c.sequence).max();
+        tracing::info!(
+            generation = job.identity.generation,
+            worker = assignment.ordinal,
+            workers = assignment.replicas,
+            tasks = assignment.parallelism,
+            replayed = started.replayed,
+            sequence,
+            "restored"
+        );
 
         let kafka_scans: BTreeMap<NodeId, KafkaScan> = scans
             .iter()
             .map(|(&id, s)| (id, KafkaScan { options: s.options.clone(), consumer: s.consumer.clone() }))
             .collect();
         let gate = Arc::new(EpochGate::new(started.producer.clone()));
-        let threads = job.threads.unwrap_or_else(available_threads).clamp(1, tasks as usize);
+        let threads = job.threads().clamp(1, assignment.tasks().count());
         let pipeline = pipeline::build(&PipelineContext {
             job,
-            tasks,
+            assignment,
             threads,
             log: log.clone(),
             scans: &kafka_scans,
             sink_partitions: &sink_partitions,
+            exchange_consumer: exchange_consumer.as_ref(),
             claims: &started.claims,
             commits: &commits,
             stores: &started.stores,
@@ -170,22 +204,24 @@ impl Supervisor {
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
         })?;
-        let discovery = self.start_discovery(scans, &pipeline, tasks)?;
-        self.run_pipeline(pipeline, started, gate, log, &cluster, &kafka_scans, discovery)
+        let discovery = self.start_discovery(scans, &pipeline, &assignment)?;
+        let exchanges = exchange_consumer.iter().flat_map(|_| job.plan.exchanges());
+        let exchanges = exchanges.map(|(_, node)| node.operator_id).collect();
+        let run = Run { cluster: &cluster, admin, assignment, log, gate, scans: &kafka_scans, exchanges };
+        self.run_pipeline(pipeline, started, run, discovery)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attempt come together here")]
     fn run_pipeline(
         &self,
         pipeline: pipeline::Pipeline,
         started: Started,
-        gate: Arc<EpochGate>,
-        log: Arc<str>,
-        cluster: &ClientOptions,
-        scans: &BTreeMap<NodeId, KafkaScan>,
+        run: Run<'_>,
         _discovery: Discovery,
     ) -> Result<Outcome> {
-        let tasks = started.claims.len() as u32;
+        let Run { cluster, admin, assignment, log, gate, scans, exchanges } = run;
+        let transactional_id = self.job.identity.transactional_id(assignment.ordinal);
+        let generation = self.job.identity.generation;
+        let holder = CommitHolder { generation, transactional_id: transactional_id.clone() };
         let settings = ConsumerSettings {
             group_id: format!("{}.log-ends", self.job.identity.topic_prefix()),
             isolation_level: "read_uncommitted".into(),
@@ -198,18 +234,20 @@ impl Supervisor {
         let coordinator = Coordinator {
             job: &self.job,
             cluster,
-            transactional_id: self.job.identity.transactional_id(0),
+            transactional_id,
             attempt: started.attempt,
             log,
-            tasks,
+            assignment,
             log_consumer: PartitionConsumer::new(cluster, &settings)?,
             scans: offsets.collect(),
+            exchanges,
+            admin,
             gate: gate.clone(),
             router: pipeline.router.clone(),
             reports: pipeline.reports,
             produced: pipeline.produced,
             stop: self.stop.clone(),
-            checkpointer: Checkpointer::start(started.stores, self.clock.clone())?,
+            checkpointer: Checkpointer::start(started.stores, holder, self.clock.clone())?,
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
         };
@@ -231,133 +269,32 @@ impl Supervisor {
         outcome
     }
 
-    /// The clients and topics of every Kafka scan.
-    fn open_scans(&self, clusters: &mut Clusters<'_>) -> Result<BTreeMap<NodeId, OpenScan>> {
-        let kafka: Vec<_> = self.job.plan.scans().filter(|(_, s)| s.table.connector == Connector::Kafka).collect();
-        let queued_bytes =
-            self.job.memory.fetch / kafka.len().max(1) / self.job.threads.unwrap_or_else(available_threads);
-        let mut scans = BTreeMap::new();
-        for (id, scan) in kafka {
-            let table = &scan.table.name;
-            let options = KafkaOptions::from_table(&scan.table)
-                .map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
-            let (cluster, admin) = clusters.of_table(&options)?;
-            let topics = describe_topics(table, &options.topics, admin, self.clock.as_ref())?;
-            let isolation = options.client.get("isolation.level").map_or("read_committed", String::as_str);
-            let group = options.group_id.clone().unwrap_or_else(|| self.job.identity.topic_prefix());
-            let settings = ConsumerSettings { group_id: group, isolation_level: isolation.to_owned(), queued_bytes };
-            let consumer = PartitionConsumer::new(&cluster, &settings)?;
-            scans.insert(id, OpenScan { table: table.clone(), options, cluster, consumer, topics });
-        }
-        Ok(scans)
-    }
-
-    /// The partition counts of the sinks' topics.
-    fn describe_sinks(&self, admin: &AdminClient, cluster: &ClientOptions) -> Result<BTreeMap<NodeId, i32>> {
-        let mut partitions = BTreeMap::new();
-        for (id, sink) in self.job.plan.sinks().filter(|(_, s)| s.table.connector == Connector::Kafka) {
-            let table = &sink.table.name;
-            let options = KafkaOptions::from_table(&sink.table)
-                .map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
-            let elsewhere =
-                options.bootstrap_servers.as_ref().is_some_and(|servers| *servers != cluster.bootstrap_servers);
-            if elsewhere && !same_cluster(admin, &options)? {
-                return Err(Error::user_fault(format!(
-                    "table {table} is in another Kafka cluster than the job's: writing exactly once to another cluster is not \
-                     supported yet. Leave out its 'properties.bootstrap.servers', or run the job on that cluster"
-                )));
-            }
-            let topics = describe_topics(table, &options.topics, admin, self.clock.as_ref())?;
-            let description =
-                topics.values().next().ok_or_else(|| Error::user_fault(format!("table {table} has no topic")))?;
-            partitions.insert(id, description.partitions.len() as i32);
-        }
-        if let Some(topic) = &self.job.dead_letter_topic
-            && retrying(PATIENCE, self.clock.as_ref(), || admin.describe(topic))?.is_none()
-        {
-            return Err(Error::user_fault(format!("the dead-letter topic {topic} does not exist: create it first")));
-        }
-        Ok(partitions)
-    }
-
-    /// Number of tasks: what the log has, else what the job says, else the largest partition count.
-    fn parallelism(&self, admin: &AdminClient, scans: &BTreeMap<NodeId, OpenScan>) -> Result<u32> {
-        if let Some(tasks) = start::log_parallelism(admin, &self.job, self.clock.as_ref())? {
-            return Ok(tasks);
-        }
-        let partitions = scans.values().flat_map(|s| s.topics.values()).map(|t| t.partitions.len() as u32).max();
-        let tasks = self.job.parallelism.or(partitions).unwrap_or(1).max(1);
-        if tasks > MAX_PARALLELISM {
-            tracing::warn!(tasks, "a job has at most {MAX_PARALLELISM} tasks; partitions share them");
-        }
-        Ok(tasks.min(MAX_PARALLELISM))
-    }
-
-    /// The commit of each task from which it goes on. Positions that were not in the last commit (at the
-    /// first start, all of them) are committed before anything is read, so that a restart can't settle
-    /// them otherwise.
-    fn settle_positions(
+    /// The client that reads the exchanges: where other workers send to this one's tasks, or did so before.
+    fn exchange_consumer(
         &self,
         started: &Started,
-        scans: &BTreeMap<NodeId, OpenScan>,
-        tasks: u32,
-        log: &Arc<str>,
-    ) -> Result<Vec<Commit>> {
-        let restored: Vec<SourcePosition> =
-            started.commits.iter().flatten().flat_map(|c| c.positions.clone()).collect();
-        let mut positions = Vec::new();
-        for (id, node) in self.job.plan.nodes.iter().enumerate() {
-            let own: Vec<SourcePosition> =
-                restored.iter().filter(|p| p.operator == node.operator_id).cloned().collect();
-            match &node.operator {
-                Operator::Scan(scan) if scan.table.connector == Connector::Datagen => {
-                    positions.extend(datagen_positions(node.operator_id, &scan.table, own, tasks)?);
-                }
-                Operator::Scan(_) => {
-                    let scan = &scans[&id];
-                    let startup = Startup {
-                        operator: node.operator_id,
-                        table: &scan.table,
-                        options: &scan.options,
-                        topics: &scan.topics,
-                        consumer: &scan.consumer,
-                        clock: self.clock.as_ref(),
-                    };
-                    positions.extend(startup.positions(&own)?);
-                }
-                Operator::Values(values) if own.is_empty() => {
-                    positions.push(generated_position(node.operator_id, "VALUES", 0, Some(values.rows.len() as i64)));
-                }
-                Operator::Values(_) => positions.extend(own),
-                _ => {}
-            }
+        assignment: &Assignment,
+        cluster: &ClientOptions,
+    ) -> Result<Option<Arc<PartitionConsumer>>> {
+        let exchanges: Vec<u32> = self.job.plan.exchanges().map(|(_, node)| node.operator_id).collect();
+        let mut positions = started.commits.values().flatten().flat_map(|c| &c.positions);
+        let received = positions.any(|p| exchanges.contains(&p.operator));
+        if exchanges.is_empty() || (assignment.replicas == 1 && !received) {
+            return Ok(None);
         }
-        let mut commits = Vec::new();
-        let mut changed = false;
-        for task in 0..tasks {
-            let own = |p: &&SourcePosition| p.partition.unsigned_abs() % tasks == task;
-            let own: Vec<SourcePosition> = positions.iter().filter(own).cloned().collect();
-            let last = started.commits[task as usize].as_ref();
-            changed |= last.is_none_or(|c| c.positions.len() != own.len());
-            commits.push(Commit {
-                claim: started.claims[task as usize],
-                sequence: last.map_or(0, |c| c.sequence) + 1,
-                positions: own,
-            });
-        }
-        if changed {
-            commit_positions(started, log, &commits, start::transaction_timeout(&self.job))?;
-        } else {
-            commits.iter_mut().for_each(|c| c.sequence -= 1);
-        }
-        Ok(commits)
+        let settings = ConsumerSettings {
+            group_id: format!("{}.exchanges", self.job.identity.topic_prefix()),
+            isolation_level: "read_committed".into(),
+            queued_bytes: self.job.memory.fetch / exchanges.len() / self.job.threads(),
+        };
+        PartitionConsumer::new(cluster, &settings).map(Some)
     }
 
     fn start_discovery(
         &self,
         scans: BTreeMap<NodeId, OpenScan>,
         pipeline: &pipeline::Pipeline,
-        tasks: u32,
+        assignment: &Assignment,
     ) -> Result<Discovery> {
         let discovered = scans.into_iter().filter_map(|(id, scan)| {
             let interval = scan.options.partition_discovery_interval?;
@@ -373,93 +310,7 @@ impl Supervisor {
             })
         });
         let thread_of = |task: u32| pipeline.router.thread_of(task);
-        let targets = (0..tasks).map(|task| pipeline.added[thread_of(task)].clone()).collect();
-        Discovery::start(discovered.collect(), targets, self.clock.clone())
+        let targets = assignment.tasks().map(|task| (task, pipeline.added[thread_of(task)].clone())).collect();
+        Discovery::start(discovered.collect(), assignment.parallelism, targets, self.clock.clone())
     }
-}
-
-/// A Kafka scan with its client and topics.
-struct OpenScan {
-    table: String,
-    options: KafkaOptions,
-    cluster: ClientOptions,
-    consumer: Arc<PartitionConsumer>,
-    topics: ScanTopics,
-}
-
-/// Admin clients of the clusters that tables name.
-struct Clusters<'a> {
-    own: &'a ClientOptions,
-    admins: BTreeMap<ClientOptions, AdminClient>,
-}
-
-impl Clusters<'_> {
-    fn of_table(&mut self, options: &KafkaOptions) -> Result<(ClientOptions, &AdminClient)> {
-        let mut cluster = self.own.clone();
-        if let Some(servers) = &options.bootstrap_servers {
-            cluster.bootstrap_servers.clone_from(servers);
-        }
-        cluster.options.extend(options.client.clone());
-        let admin = match self.admins.entry(cluster.clone()) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let admin = AdminClient::new(entry.key())?;
-                entry.insert(admin)
-            }
-        };
-        Ok((cluster, admin))
-    }
-}
-
-fn same_cluster(admin: &AdminClient, options: &KafkaOptions) -> Result<bool> {
-    let other = ClientOptions {
-        bootstrap_servers: options.bootstrap_servers.clone().unwrap_or_default(),
-        options: options.client.clone(),
-    };
-    let id = admin.cluster_id();
-    Ok(id.is_some() && id == AdminClient::new(&other)?.cluster_id())
-}
-
-fn datagen_positions(
-    operator: u32,
-    table: &millrace_planner::plan::Table,
-    restored: Vec<SourcePosition>,
-    tasks: u32,
-) -> Result<Vec<SourcePosition>> {
-    if !restored.is_empty() {
-        return Ok(restored);
-    }
-    let options = DatagenOptions::from_table(table)
-        .map_err(|e| Error::user_fault(format!("table {}", table.name)).caused_by(e))?;
-    let share = |task| generated_position(operator, &table.name, task, DatagenSource::share_of(&options, task, tasks));
-    Ok((0..tasks).map(share).collect())
-}
-
-fn generated_position(operator: u32, table: &str, task: u32, end: Option<i64>) -> SourcePosition {
-    SourcePosition {
-        operator,
-        topic: table.to_owned(),
-        topic_id: String::new(),
-        partition: task as i32,
-        offset: 0,
-        end,
-    }
-}
-
-/// Commits positions in a transaction of their own.
-fn commit_positions(started: &Started, log: &str, commits: &[Commit], timeout: Duration) -> Result<()> {
-    started.producer.begin()?;
-    let records = commits.iter().map(|commit| LogRecord::Commit(commit.clone()).encode());
-    commit::write_to_logs(&started.producer, log, records)?;
-    match started.producer.commit(timeout) {
-        CommitOutcome::Clean => Ok(()),
-        CommitOutcome::Retried => Err(Error::restart_worker("the first positions were committed by a retried request")),
-        CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => {
-            Err(error.context("could not commit the first positions"))
-        }
-    }
-}
-
-fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -271,6 +271,10 @@ impl Plan {
         })
     }
 
+    pub fn exchanges(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().filter(|(_, n)| matches!(n.operator, Operator::Exchange(_)))
+    }
+
     pub fn sinks(&self) -> impl Iterator<Item = (NodeId, &Sink)> {
         self.nodes.iter().enumerate().filter_map(|(id, n)| match &n.operator {
             Operator::Sink(sink) => Some((id, sink)),

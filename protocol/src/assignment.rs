@@ -52,6 +52,7 @@ pub fn task_of_partition(partition: i32, parallelism: u32) -> u32 {
 }
 
 /// The task that owns a key group.
+#[inline]
 pub fn task_of_key_group(group: u16, parallelism: u32) -> u32 {
     u32::from(group) * parallelism / u32::from(KEY_GROUPS)
 }

@@ -10,6 +10,7 @@ mod bounded;
 mod stop;
 mod kill;
 mod twins;
+mod workers;
 mod commits;
 mod partitions;
 mod idle;

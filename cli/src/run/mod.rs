@@ -1,6 +1,10 @@
 //! `millrace run`: everything around a worker that a cluster would do. In order: plan, Kafka (or the
 //! embedded broker), identity, topics, worker; then status and progress until the job ends or is stopped.
+//! `millrace job` and `millrace worker` are the same in two halves, for several workers.
 
+mod job_file;
+mod create;
+mod worker;
 mod logging;
 mod embedded;
 mod topics;
@@ -20,6 +24,9 @@ use millrace_job_runtime::worker::Worker;
 use std::path::PathBuf;
 use topics::Topics;
 
+pub(crate) use create::create;
+pub(crate) use worker::worker;
+
 pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     let mut input = read(args)?;
     input.warnings.iter().for_each(|warning| eprintln!("{warning}"));
@@ -28,12 +35,7 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     }
     let display = progress::Display::new(args.progress, &input.plan);
     logging::start(args.log_format, &display);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Job(format!("could not start the threads for IO: {error}")))?;
-
+    let runtime = io_runtime()?;
     let (kafka, broker) = kafka(args, &input, &runtime)?;
     let home = Home::new(args, &input)?;
     let topics = Topics::new(&kafka, broker.is_some())?;
@@ -55,6 +57,15 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
         runtime.block_on(broker.stop())?;
     }
     outcome.map_err(failure)
+}
+
+/// The threads that serve HTTP and the embedded broker.
+fn io_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Job(format!("could not start the threads for IO: {error}")))
 }
 
 fn read(args: &args::Run) -> Result<Input, Failure> {
@@ -90,14 +101,20 @@ fn dead_letter_topic(input: &Input) -> Option<&str> {
 }
 
 fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobIdentity) -> Job {
-    let surroundings =
-        Surroundings { identity, kafka, state_directory: home.state(), threads: args.threads.map(usize::from) };
+    let surroundings = Surroundings {
+        identity,
+        kafka,
+        state_directory: home.state(),
+        threads: args.threads.map(usize::from),
+        makes_topics: true,
+    };
     job::job(input.manifest.as_ref(), input.plan, surroundings)
 }
 
 fn failure(error: Error) -> Failure {
     match error.kind {
         ErrorKind::UserFault => Failure::User(error.to_string()),
+        ErrorKind::StandDown => Failure::StoodDown(error.to_string()),
         ErrorKind::Retry | ErrorKind::RestartWorker | ErrorKind::FailJob => Failure::Job(error.to_string()),
     }
 }

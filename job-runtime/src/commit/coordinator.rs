@@ -1,18 +1,20 @@
 //! Drives the epochs of a worker: performs what the epoch machine says, with the real producer, the
 //! checkpointer and the consumers' group offsets.
 
-use super::epoch::{Effect, EpochMachine, EpochSettings, Event};
 use super::gate::{EpochGate, Prepared, Report};
-use super::record::{LogRecord, Release};
-use super::start::transaction_timeout;
+use super::log::{self, transaction_timeout};
 use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::exchange::Router;
 use crate::job::Job;
+use crate::kafka::admin::AdminClient;
 use crate::kafka::{ClientOptions, CommitOutcome, PartitionConsumer, TransactionalProducer};
 use crate::metrics::{Metrics, PartitionStatus};
 use crate::state::StateChanges;
 use crate::state::checkpointer::Checkpointer;
+use millrace_protocol::assignment::Assignment;
+use millrace_protocol::epoch::{Effect, EpochMachine, EpochSettings, Event};
+use millrace_protocol::record::{LogRecord, Release};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,11 +48,14 @@ pub struct Coordinator<'a> {
     pub transactional_id: String,
     pub attempt: String,
     pub log: Arc<str>,
-    pub tasks: u32,
+    pub assignment: Assignment,
     /// Reads the ends of the task logs.
     pub log_consumer: Arc<PartitionConsumer>,
     /// By the scan's operator id.
     pub scans: BTreeMap<u32, ScanOffsets>,
+    /// Operator ids of the exchanges that this worker reads.
+    pub exchanges: Vec<u32>,
+    pub admin: Arc<AdminClient>,
     pub gate: Arc<EpochGate>,
     pub router: Router,
     pub reports: Receiver<Report>,
@@ -74,7 +79,7 @@ impl Coordinator<'_> {
     /// Runs until the job has ended. The transaction of epoch 1 is open.
     pub fn run(mut self) -> Result<Outcome> {
         let settings = EpochSettings {
-            tasks: self.tasks,
+            tasks: self.assignment.tasks().count() as u32,
             commit_interval: self.job.commit_interval,
             checkpoint_interval: self.job.checkpoint_interval,
             epoch_bytes: self.job.memory.epoch,
@@ -161,7 +166,7 @@ impl Coordinator<'_> {
         let producer = self.gate.producer();
         if release {
             let record = LogRecord::Release(Release { attempt: self.attempt.clone() }).encode();
-            super::write_to_logs(&producer, &self.log, (0..self.tasks).map(|_| record.clone()))?;
+            log::write(&producer, &self.log, self.assignment.tasks().map(|task| (task, record.clone())))?;
         }
         match producer.commit(transaction_timeout(self.job)) {
             CommitOutcome::Clean => Ok(()),
@@ -203,9 +208,16 @@ impl Coordinator<'_> {
         }
         if checkpoint {
             let log_ends = self.log_ends()?;
-            let metrics = self.metrics.clone();
+            let (metrics, admin) = (self.metrics.clone(), self.admin.clone());
+            let received: Vec<_> = self.exchanges.iter().filter_map(|id| positions.remove(id)).flatten().collect();
             self.checkpointer.checkpoint(log_ends, move |done| {
                 metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0);
+                // What is received and committed is never read again. The next checkpoint tries again.
+                if !received.is_empty()
+                    && let Err(error) = admin.delete_records(&received)
+                {
+                    tracing::warn!(%error, "exchanges keep what was received");
+                }
             })?;
         }
         Ok(())
@@ -229,10 +241,13 @@ impl Coordinator<'_> {
 
     /// Where the task logs end. No task writes to its log between a commit and the next end of an epoch,
     /// which this thread alone asks for: so everything committed lies before, and what follows lies after.
-    fn log_ends(&self) -> Result<Vec<i64>> {
-        let end =
-            |task| self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30)).map(|(_, end)| end);
-        (0..self.tasks)
+    fn log_ends(&self) -> Result<BTreeMap<u32, i64>> {
+        let end = |task| {
+            let found = self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30));
+            found.map(|(_, end)| (task, end))
+        };
+        self.assignment
+            .tasks()
             .map(end)
             .collect::<Result<_>>()
             .map_err(|e| Error::restart_worker("could not read the ends of the task logs").caused_by(e))

@@ -1,10 +1,10 @@
 //! What the coordinator tells the threads, and they it: which epoch to end, which transaction is open,
 //! what is committed. Threads look at it once a batch; it is a few atomics, no lock on the path.
 
-use super::record::Commit;
 use crate::error::Error;
 use crate::kafka::TransactionalProducer;
 use crate::state::StateChanges;
+use millrace_protocol::record::Commit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 

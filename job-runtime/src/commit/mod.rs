@@ -1,29 +1,9 @@
-//! Exactly once: the task log's records, the start of a worker (claim, fence, replay) and its epochs.
+//! Exactly once: performs with Kafka and RocksDB what the machines of `millrace-protocol` ask for.
 //!
-//! `record` is the log's format, `start` brings a worker to where its last commit left it, `epoch` is the
-//! state machine of commits, `coordinator` drives it with the real producer.
+//! `log` is the task logs' topic, `start` brings a worker to where its last commit left it, `gate` is what
+//! threads and coordinator tell each other, `coordinator` ends and commits epochs.
 
-pub mod record;
+pub mod log;
 pub mod start;
-pub mod epoch;
 pub mod gate;
 pub mod coordinator;
-
-use crate::error::Result;
-use crate::kafka::{OutgoingRecord, TransactionalProducer};
-use std::sync::Arc;
-
-/// Writes one record to the log of each task, in the order of tasks, into the producer's open transaction.
-pub(crate) fn write_to_logs(
-    producer: &Arc<TransactionalProducer>,
-    log: &str,
-    records: impl IntoIterator<Item = Vec<u8>>,
-) -> Result<()> {
-    let topic = producer.topic(log)?;
-    let mut scratch = Default::default();
-    for (task, record) in records.into_iter().enumerate() {
-        let record = OutgoingRecord { key: None, payload: Some(&record) };
-        topic.produce(Some(task as i32), std::iter::once(record), &mut scratch)?;
-    }
-    Ok(())
-}

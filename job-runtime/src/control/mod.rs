@@ -60,6 +60,7 @@ async fn ready(State(worker): State<Arc<Metrics>>) -> Response {
         Phase::Restoring => unavailable("restoring"),
         Phase::Restarting => unavailable("restarting"),
         Phase::Stopped => unavailable("stopped"),
+        Phase::StoodDown => unavailable("stood down"),
         Phase::Failed => unavailable("failed"),
     }
 }

@@ -1,16 +1,29 @@
-//! Rows on their way to the task that owns their key, inside one worker: cut up by key group, carried by
-//! an in-memory channel. What travels beside the rows (progress, ends of epochs) keeps its place between
-//! them, so a receiver knows that it has everything of an epoch.
+//! Rows on their way to the task that owns their key. Inside one worker they go through memory; what travels
+//! beside them (progress, ends of epochs) keeps its place between them, so a receiver knows that it has
+//! everything of an epoch. To a task of another worker they go through Kafka, in the sender's transaction,
+//! and arrive like the records of a source.
 
 mod partitioner;
 mod router;
+mod catch_up;
+mod record;
+mod outbound;
+mod inbound;
+mod step;
 
+pub use catch_up::CatchUp;
+pub use inbound::{Arrival, Inbound};
+pub use outbound::Outbound;
 pub use partitioner::Partitioner;
+pub use record::ExchangeRecord;
 pub use router::{Inbox, Router};
+pub use step::ExchangeStep;
 
+use crate::job::JobIdentity;
 use crate::operators::Progress;
 use arrow_array::RecordBatch;
-use millrace_planner::plan::NodeId;
+use millrace_planner::plan::{Node, NodeId};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A message from one task to another (or to itself) through an exchange.
 pub struct Envelope {
@@ -34,5 +47,13 @@ impl Envelope {
             Payload::Rows(rows) => rows.get_array_memory_size(),
             Payload::Progress(_) | Payload::EndOfEpoch(_) => 0,
         }
+    }
+}
+
+impl JobIdentity {
+    /// The topic of an exchange: another schema gets another topic.
+    pub fn exchange_topic(&self, exchange: &Node) -> String {
+        let schema = serde_json::to_vec(&exchange.schema).expect("plain data always serialises");
+        format!("{}.x.{}.{:08x}", self.topic_prefix(), exchange.operator_id, xxh3_64(&schema) as u32)
     }
 }

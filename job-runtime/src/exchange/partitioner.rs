@@ -21,14 +21,13 @@ impl Partitioner {
     }
 
     /// Calls `send(task, rows)` for every task that gets some, in the order of tasks; rows keep their order.
-    pub fn split(&mut self, batch: &RecordBatch, mut send: impl FnMut(u32, RecordBatch)) -> Result<()> {
+    pub fn split(&mut self, batch: &RecordBatch, mut send: impl FnMut(u32, RecordBatch) -> Result<()>) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         let tasks = self.rows_of.len() as u32;
         if tasks == 1 || self.keys.is_empty() {
-            send(0, batch.clone());
-            return Ok(());
+            return send(0, batch.clone());
         }
         self.rows_of.iter_mut().for_each(Vec::clear);
         let columns: Vec<ArrayRef> = self.keys.iter().map(|&k| batch.column(k).clone()).collect();
@@ -42,13 +41,12 @@ impl Partitioner {
                 continue;
             }
             if rows.len() == batch.num_rows() {
-                send(task as u32, batch.clone());
-                return Ok(());
+                return send(task as u32, batch.clone());
             }
             let indices = UInt32Array::from(std::mem::take(rows));
             let part = take_record_batch(batch, &indices)
                 .or_kind(ErrorKind::FailJob, "could not cut a batch for the exchange")?;
-            send(task as u32, part);
+            send(task as u32, part)?;
             // The array is gone by now, so its memory comes back.
             *rows = indices.into_parts().1.into_inner().into_vec().unwrap_or_default();
         }

@@ -12,7 +12,8 @@ use std::time::Duration;
 pub struct Router {
     peers: Arc<Vec<Peer>>,
     senders: Vec<Sender<Envelope>>,
-    thread_of: Arc<Vec<usize>>,
+    /// By task; None: it belongs to another worker.
+    thread_of: Arc<Vec<Option<usize>>>,
 }
 
 /// A thread as others see it.
@@ -31,8 +32,8 @@ pub struct Inbox {
 }
 
 impl Router {
-    /// `thread_of[t]` runs task t; `wakers[i]` are thread i's.
-    pub fn new(thread_of: Vec<usize>, wakers: Vec<Vec<FetchWaker>>) -> (Self, Vec<Inbox>) {
+    /// `thread_of[t]` runs task t, if this worker does; `wakers[i]` are thread i's.
+    pub fn new(thread_of: Vec<Option<usize>>, wakers: Vec<Vec<FetchWaker>>) -> (Self, Vec<Inbox>) {
         let peers: Vec<Peer> =
             wakers.into_iter().map(|wakers| Peer { in_flight: AtomicUsize::new(0), wakers }).collect();
         let peers = Arc::new(peers);
@@ -42,12 +43,23 @@ impl Router {
         (Self { peers: peers.clone(), senders, thread_of: Arc::new(thread_of) }, inboxes)
     }
 
-    pub fn tasks(&self) -> u32 {
+    /// Tasks of the job.
+    pub fn parallelism(&self) -> u32 {
         self.thread_of.len() as u32
     }
 
+    /// Tasks of this worker.
+    pub fn local_tasks(&self) -> impl Iterator<Item = u32> {
+        self.thread_of.iter().enumerate().filter(|(_, thread)| thread.is_some()).map(|(task, _)| task as u32)
+    }
+
+    pub fn is_local(&self, task: u32) -> bool {
+        self.thread_of[task as usize].is_some()
+    }
+
+    /// The thread that runs a task of this worker.
     pub fn thread_of(&self, task: u32) -> usize {
-        self.thread_of[task as usize]
+        self.thread_of[task as usize].expect("a task of this worker")
     }
 
     /// Never blocks: the bound on memory is kept by sources, which stop reading while much is in flight.

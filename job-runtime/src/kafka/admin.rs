@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient as KafkaAdmin, AdminOptions, NewTopic, Resource
 use rdkafka::bindings as sys;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::time::Duration;
@@ -115,6 +116,22 @@ impl AdminClient {
                 Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
                 Err((topic, code)) => return Err(Error::retry(format!("could not delete topic {topic}: {code}"))),
             }
+        }
+        Ok(())
+    }
+
+    /// Deletes the records of partitions before given offsets.
+    pub fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()> {
+        let operation = "could not delete records that nobody needs any more";
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, offset) in before {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .or_kind(ErrorKind::FailJob, operation)?;
+        }
+        let deleted = self.runtime.block_on(self.client.delete_records(&list, &options()));
+        for element in deleted.or_kind(ErrorKind::Retry, operation)?.elements() {
+            let place = || format!("{operation}: {}-{}", element.topic(), element.partition());
+            element.error().or_kind(ErrorKind::Retry, place())?;
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ pub struct HeadedRecord {
 enum Held {
     Rows(RowsRecord),
     Headed(HeadedRecord),
+    Plain { partition: i32, value: Vec<u8> },
 }
 
 pub struct Outputs {
@@ -81,6 +82,7 @@ impl Outputs {
             match held {
                 Held::Rows(rows) => self.produce_rows(&topic, rows)?,
                 Held::Headed(record) => self.produce_headed(&topic, &record)?,
+                Held::Plain { partition, value } => self.produce_plain(&topic, partition, &value)?,
             }
         }
         Ok(())
@@ -113,12 +115,13 @@ impl Outputs {
         Ok(())
     }
 
-    /// Puts a record into the task log's partition. The transaction must be open.
-    pub fn log(&mut self, topic: &Arc<str>, partition: i32, record: &[u8]) -> Result<()> {
-        let handle = self.topic(topic)?;
-        let outgoing = OutgoingRecord { key: None, payload: Some(record) };
-        handle.produce(Some(partition), std::iter::once(outgoing), &mut self.scratch)?;
-        self.produced.fetch_add(record.len(), Ordering::Relaxed);
+    /// One record without a key for a given partition: of the task log, or of an exchange.
+    pub fn plain(&mut self, topic: &Arc<str>, partition: i32, value: Vec<u8>) -> Result<()> {
+        if self.open.is_some() {
+            return self.produce_plain(topic, partition, &value);
+        }
+        self.hold_bytes(value.len());
+        self.held.push((topic.clone(), Held::Plain { partition, value }));
         Ok(())
     }
 
@@ -145,6 +148,14 @@ impl Outputs {
                 self.spare.push(buffer);
             }
         }
+        Ok(())
+    }
+
+    fn produce_plain(&mut self, topic: &Arc<str>, partition: i32, value: &[u8]) -> Result<()> {
+        let handle = self.topic(topic)?;
+        let outgoing = OutgoingRecord { key: None, payload: Some(value) };
+        handle.produce(Some(partition), std::iter::once(outgoing), &mut self.scratch)?;
+        self.produced.fetch_add(value.len(), Ordering::Relaxed);
         Ok(())
     }
 

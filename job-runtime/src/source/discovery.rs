@@ -10,6 +10,8 @@ use crate::kafka::admin::AdminClient;
 use crate::kafka::{ClientOptions, PartitionConsumer};
 use millrace_planner::connector::KafkaOptions;
 use millrace_planner::plan::NodeId;
+use millrace_protocol::assignment::task_of_partition;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -35,10 +37,11 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// `targets[t]` reaches the thread of task t.
+    /// `targets` reach the threads of this worker's tasks, of `parallelism` of the job.
     pub fn start(
         mut scans: Vec<DiscoveredScan>,
-        targets: Vec<Sender<AddedPartition>>,
+        parallelism: u32,
+        targets: BTreeMap<u32, Sender<AddedPartition>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let (stop, stopped) = channel::<()>();
@@ -48,7 +51,7 @@ impl Discovery {
         let run = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 for scan in &mut scans {
-                    if let Err(error) = look(scan, &targets, clock.as_ref()) {
+                    if let Err(error) = look(scan, parallelism, &targets, clock.as_ref()) {
                         tracing::warn!(table = %scan.table, %error, "could not look for new partitions");
                     }
                 }
@@ -72,7 +75,12 @@ impl Drop for Discovery {
     }
 }
 
-fn look(scan: &mut DiscoveredScan, targets: &[Sender<AddedPartition>], clock: &dyn Clock) -> Result<()> {
+fn look(
+    scan: &mut DiscoveredScan,
+    parallelism: u32,
+    targets: &BTreeMap<u32, Sender<AddedPartition>>,
+    clock: &dyn Clock,
+) -> Result<()> {
     let admin = AdminClient::new(&scan.cluster)?;
     let topics = describe_topics(&scan.table, &scan.options.topics, &admin, clock)?;
     let startup = Startup {
@@ -89,10 +97,11 @@ fn look(scan: &mut DiscoveredScan, targets: &[Sender<AddedPartition>], clock: &d
             if known.is_some_and(|k| k.partitions.contains(&partition)) {
                 continue;
             }
+            // Other workers find theirs.
+            let Some(target) = targets.get(&task_of_partition(partition, parallelism)) else { continue };
             let position = startup.appeared(topic, description, partition)?;
-            let task = partition.unsigned_abs() as usize % targets.len();
             // A thread that is gone has ended with the attempt; the next one reads the topic anew.
-            let _ = targets[task].send(AddedPartition { scan: scan.scan, position });
+            let _ = target.send(AddedPartition { scan: scan.scan, position });
         }
     }
     scan.topics = topics;

@@ -13,10 +13,10 @@ pub use kafka::{AssignedPartition, KafkaSource};
 pub use values::ValuesSource;
 
 use crate::batch::{Batch, FailedRow};
-use crate::commit::record::SourcePosition;
 use crate::error::Result;
 use crate::operators::ActiveInput;
 use millrace_planner::plan::NodeId;
+use millrace_protocol::record::SourcePosition;
 use std::time::Duration;
 
 /// Rows of one partition, in its order.

@@ -3,13 +3,15 @@
 //! beginning.
 
 use super::{AssignedPartition, PartitionId};
-use crate::commit::record::SourcePosition;
 use crate::env::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kafka::PartitionConsumer;
 use crate::kafka::admin::{AdminClient, TopicDescription, retrying};
+use crate::kafka::{ClientOptions, PartitionConsumer};
 use millrace_planner::connector::{BoundedMode, KafkaOptions, OffsetReset, StartupMode, Topics};
+use millrace_protocol::assignment::task_of_partition;
+use millrace_protocol::record::SourcePosition;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long Kafka may be out of reach before the start fails.
@@ -50,6 +52,25 @@ pub fn describe_topics(table: &str, topics: &Topics, admin: &AdminClient, clock:
     Ok(found)
 }
 
+/// A Kafka scan with its client and topics.
+pub struct OpenScan {
+    pub table: String,
+    pub options: KafkaOptions,
+    pub cluster: ClientOptions,
+    pub consumer: Arc<PartitionConsumer>,
+    pub topics: ScanTopics,
+}
+
+/// Who reads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    OtherWorker,
+    /// A task that has never committed: the job starts here.
+    NewTask,
+    /// A task that has: what it does not know has appeared since.
+    KnownTask,
+}
+
 /// What a scan's positions are settled from.
 pub struct Startup<'a> {
     pub operator: u32,
@@ -61,18 +82,25 @@ pub struct Startup<'a> {
 }
 
 impl Startup<'_> {
-    /// The position of every partition: from `restored` (of this scan's operator) where it is there.
-    pub fn positions(&self, restored: &[SourcePosition]) -> Result<Vec<SourcePosition>> {
+    /// The position of every partition of this worker: from `restored` (of this scan's operator) where it is
+    /// there.
+    pub fn positions(
+        &self,
+        restored: &[SourcePosition],
+        ownership: impl Fn(i32) -> Ownership,
+    ) -> Result<Vec<SourcePosition>> {
         let mut known: BTreeMap<(&str, i32), &SourcePosition> =
             restored.iter().map(|p| ((p.topic.as_str(), p.partition), p)).collect();
         let mut positions = Vec::new();
         for (topic, description) in self.topics {
             for &partition in &description.partitions {
-                match known.remove(&(topic.as_str(), partition)) {
-                    Some(position) => positions.push(self.checked(position, description)?),
-                    None if restored.is_empty() => positions.push(self.first(topic, description, partition)?),
-                    None => positions.push(self.appeared(topic, description, partition)?),
-                }
+                let position = match (known.remove(&(topic.as_str(), partition)), ownership(partition)) {
+                    (Some(position), _) => self.checked(position, description)?,
+                    (None, Ownership::OtherWorker) => continue,
+                    (None, Ownership::NewTask) => self.first(topic, description, partition)?,
+                    (None, Ownership::KnownTask) => self.appeared(topic, description, partition)?,
+                };
+                positions.push(position);
             }
         }
         if let Some(((topic, partition), _)) = known.pop_first() {
@@ -184,7 +212,7 @@ impl Startup<'_> {
 /// Gives a position to the task that owns its partition.
 pub fn assign(position: &SourcePosition, tasks: u32) -> AssignedPartition {
     AssignedPartition {
-        task: position.partition.unsigned_abs() % tasks,
+        task: task_of_partition(position.partition, tasks),
         partition: PartitionId { topic: position.topic.clone(), partition: position.partition },
         start: position.offset,
         end: position.end,

@@ -3,10 +3,12 @@
 //! in every commit of the interval is written once, one that came and went leaves no value behind.
 
 use super::StateChanges;
-use super::store::{Applied, TaskStore};
-use crate::commit::record::Commit;
+use super::store::TaskStore;
 use crate::env::Clock;
 use crate::error::{Error, Result};
+use millrace_protocol::record::Commit;
+use millrace_protocol::replay::Applied;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -16,7 +18,7 @@ enum Message {
     /// The changes of a commit that has happened.
     Committed { task: u32, changes: StateChanges, commit: Commit },
     /// Make durable what has been handed over; the offsets are those after the last commit of each task.
-    Checkpoint { log_ends: Vec<i64>, done: Box<dyn FnOnce(CheckpointDone) + Send> },
+    Checkpoint { log_ends: BTreeMap<u32, i64>, done: Box<dyn FnOnce(CheckpointDone) + Send> },
 }
 
 /// A checkpoint as it was made.
@@ -27,6 +29,13 @@ pub struct CheckpointDone {
     pub duration_millis: u64,
     /// Bytes of state changes that it wrote, before coalescing.
     pub bytes: usize,
+}
+
+/// Under which generation and transactional id a worker commits.
+#[derive(Clone, Debug)]
+pub struct CommitHolder {
+    pub generation: u32,
+    pub transactional_id: String,
 }
 
 /// The sending end, for the coordinator.
@@ -40,12 +49,12 @@ pub struct Checkpointer {
 const QUEUED_COMMITS: usize = 4096;
 
 impl Checkpointer {
-    /// `stores[t]` is task t's.
-    pub fn start(stores: Vec<TaskStore>, clock: Arc<dyn Clock>) -> Result<Self> {
+    /// Stores by task; everything committed from now on is of this holder.
+    pub fn start(stores: BTreeMap<u32, TaskStore>, holder: CommitHolder, clock: Arc<dyn Clock>) -> Result<Self> {
         let (sender, receiver) = sync_channel(QUEUED_COMMITS);
         let thread = std::thread::Builder::new()
             .name("checkpointer".into())
-            .spawn(move || run(stores, &receiver, clock.as_ref()))
+            .spawn(move || run(stores, &holder, &receiver, clock.as_ref()))
             .map_err(|e| Error::fail_job("could not start the checkpointer's thread").caused_by(e))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
@@ -55,7 +64,11 @@ impl Checkpointer {
     }
 
     /// Returns at once; `done` is called on the checkpointer's thread.
-    pub fn checkpoint(&mut self, log_ends: Vec<i64>, done: impl FnOnce(CheckpointDone) + Send + 'static) -> Result<()> {
+    pub fn checkpoint(
+        &mut self,
+        log_ends: BTreeMap<u32, i64>,
+        done: impl FnOnce(CheckpointDone) + Send + 'static,
+    ) -> Result<()> {
         self.send(Message::Checkpoint { log_ends, done: Box::new(done) })
     }
 
@@ -96,12 +109,17 @@ struct Pending {
     bytes: usize,
 }
 
-fn run(mut stores: Vec<TaskStore>, receiver: &Receiver<Message>, clock: &dyn Clock) -> Result<()> {
-    let mut pending: Vec<Pending> = stores.iter().map(|_| Pending::default()).collect();
+fn run(
+    mut stores: BTreeMap<u32, TaskStore>,
+    holder: &CommitHolder,
+    receiver: &Receiver<Message>,
+    clock: &dyn Clock,
+) -> Result<()> {
+    let mut pending: BTreeMap<u32, Pending> = BTreeMap::new();
     while let Ok(message) = receiver.recv() {
         match message {
             Message::Committed { task, changes, commit } => {
-                let task = &mut pending[task as usize];
+                let task = pending.entry(task).or_default();
                 task.bytes += changes.as_bytes().len();
                 task.commit = Some(commit);
                 if !changes.is_empty() {
@@ -111,11 +129,15 @@ fn run(mut stores: Vec<TaskStore>, receiver: &Receiver<Message>, clock: &dyn Clo
             Message::Checkpoint { log_ends, done } => {
                 let start = clock.monotonic();
                 let mut bytes = 0;
-                for ((store, pending), log_offset) in stores.iter_mut().zip(&mut pending).zip(log_ends) {
-                    let Pending { changes, commit, bytes: size } = std::mem::take(pending);
-                    let Some(commit) = commit else { continue };
+                for (task, Pending { changes, commit, bytes: size }) in std::mem::take(&mut pending) {
+                    let (store, commit) = match (stores.get_mut(&task), commit) {
+                        (Some(store), Some(commit)) => (store, commit),
+                        _ => continue,
+                    };
                     bytes += size;
-                    store.apply(changes.iter().map(StateChanges::as_bytes), Applied { log_offset, commit })?;
+                    let CommitHolder { generation, transactional_id } = holder.clone();
+                    let applied = Applied { log_offset: log_ends[&task], commit, generation, transactional_id };
+                    store.apply(changes.iter().map(StateChanges::as_bytes), applied)?;
                     store.checkpoint()?;
                 }
                 let duration_millis = (clock.monotonic() - start).as_millis() as u64;

@@ -12,9 +12,6 @@ pub mod checkpointer;
 /// A state table of an operator; the numbers are persisted and never reused.
 pub type TableId = u8;
 
-/// Key groups, the unit in which state is assigned to tasks and moved between them.
-pub const KEY_GROUPS: u16 = 1024;
-
 /// Changes of one task between two commits, in the order made; the last one of a key counts.
 /// Laid out as the log's Batch record has them: `u32 key length, key, u32 value length + 1 or 0 for a
 /// delete, value`, little-endian lengths.

@@ -3,8 +3,8 @@
 //! the task log again.
 
 use super::{EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
-use crate::commit::record::Commit;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use millrace_protocol::replay::Applied;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
@@ -26,16 +26,6 @@ pub struct StoreIdentity {
     pub job: String,
     pub incarnation: u32,
     pub task: u32,
-}
-
-/// How far the store has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Applied {
-    /// Everything in the task log before this offset is in the store.
-    pub log_offset: i64,
-    /// The last commit in it.
-    pub commit: Commit,
 }
 
 /// Memory that all stores of a worker share.
@@ -65,7 +55,13 @@ impl TaskStore {
         let path = directory.join(format!("task-{task}"));
         let operation = || format!("could not open the state in {}", path.display());
         std::fs::create_dir_all(&path).or_kind(ErrorKind::FailJob, operation())?;
-        let db = DB::open(&options(memory), &path).or_kind(ErrorKind::FailJob, operation())?;
+        let db = DB::open(&options(memory), &path).map_err(|error| {
+            // Whoever has it may be about to end; until then the volume is not ours.
+            let locked = error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("lock");
+            let kind = if locked { ErrorKind::Retry } else { ErrorKind::FailJob };
+            let hint = if locked { ": another process works in it" } else { "" };
+            Error::new(kind, format!("{}{hint}", operation())).caused_by(error)
+        })?;
         let mut store = Self { db, path: path.clone(), applied: None };
         let expected = StoreIdentity { format: STORE_FORMAT, job: job.to_owned(), incarnation, task };
         match store.own_entry::<StoreIdentity>("identity")? {
@@ -208,9 +204,15 @@ impl StateEntries for OperatorEntries<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_protocol::record::Commit;
 
     fn applied(sequence: u64) -> Applied {
-        Applied { log_offset: sequence as i64 * 10, commit: Commit { claim: 0, sequence, positions: Vec::new() } }
+        Applied {
+            log_offset: sequence as i64 * 10,
+            commit: Commit { claim: 0, sequence, positions: Vec::new() },
+            generation: 1,
+            transactional_id: "id".into(),
+        }
     }
 
     fn contents(store: &TaskStore, operator: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -258,6 +260,17 @@ mod tests {
         let store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
         assert_eq!(store.applied(), Some(&applied(5)));
         assert_eq!(contents(&store, 7), [(b"a".to_vec(), b"1".to_vec())]);
+    }
+
+    #[test]
+    fn a_volume_in_use_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = StoreMemory::new(8 << 20, 1);
+        let first = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+        let error = TaskStore::open(directory.path(), "uid", 1, 0, &memory).err().expect("it is in use");
+        assert_eq!(error.kind, ErrorKind::Retry, "{error}");
+        drop(first);
+        TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
     }
 
     #[test]

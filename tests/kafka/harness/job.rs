@@ -4,7 +4,7 @@ use super::cluster::Kafka;
 use super::process::{Ended, Millrace};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Policies, as the manifest names them: DeadLetter, Drop, Fail.
@@ -79,9 +79,7 @@ impl Job {
 
     /// Starts it with a state directory of this name, and with further arguments.
     pub(crate) fn start_in(&self, state_dir: &str, further: &[&str]) -> Millrace {
-        let manifest = self.folder.path().join("job.yaml");
-        std::fs::write(&manifest, self.manifest()).expect("the folder is writable");
-        let mut arguments = vec!["run".to_owned(), manifest.display().to_string()];
+        let mut arguments = vec!["run".to_owned(), self.write_manifest().display().to_string()];
         if let Some(kafka) = &self.kafka {
             arguments.extend(["--kafka".to_owned(), kafka.clone()]);
         }
@@ -90,6 +88,16 @@ impl Job {
         arguments.extend(self.arguments.iter().cloned());
         arguments.extend(further.iter().map(|&argument| argument.to_owned()));
         Millrace::start(arguments)
+    }
+
+    pub(super) fn write_manifest(&self) -> PathBuf {
+        let manifest = self.folder().join("job.yaml");
+        std::fs::write(&manifest, self.manifest()).expect("the folder is writable");
+        manifest
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Loses the volume: what is left is who the job is.

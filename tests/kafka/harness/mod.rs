@@ -6,12 +6,14 @@ pub(super) mod cluster;
 pub(super) mod records;
 pub(super) mod process;
 pub(super) mod job;
+pub(super) mod workers;
 
 pub(super) use cluster::Kafka;
 pub(super) use job::{Errors, Job, run_bounded};
 pub(super) use process::Millrace;
 pub(super) use random::Random;
 pub(super) use records::{Producer, Reader, Record};
+pub(super) use workers::Workers;
 
 use std::time::Duration;
 

@@ -1,0 +1,62 @@
+//! `millrace job`: creates a job for workers of its own. What an operator does in a cluster.
+
+use super::job_file::JobFile;
+use super::topics::Topics;
+use super::{dead_letter_topic, failure};
+use crate::args;
+use crate::input;
+use crate::job::{self, Surroundings};
+use crate::report::Failure;
+use millrace_crds::stream_job::KafkaSpec;
+use millrace_job_runtime::env::SystemClock;
+use millrace_job_runtime::job::{Job, JobIdentity};
+use millrace_job_runtime::prepare::prepare;
+
+pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
+    let mut input = input::read(&args.file)?;
+    input.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    if args.bounded {
+        job::bound(&mut input.plan)?;
+    }
+    if args.out.exists() {
+        return Err(Failure::user(format!(
+            "{} exists already and may be the identity of a running job: choose another file, or remove it",
+            args.out.display()
+        )));
+    }
+    let spec = kafka_spec(args, input.manifest.as_ref().map(|manifest| &manifest.spec.kafka))?;
+    let kafka = job::kafka(&spec, args.secrets.as_deref())?;
+    Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input))?;
+
+    let identity = JobIdentity {
+        namespace: input.namespace,
+        name: input.name,
+        uid: uuid::Uuid::new_v4().to_string(),
+        incarnation: 1,
+        generation: 1,
+    };
+    let surroundings =
+        Surroundings { identity, kafka, state_directory: Default::default(), threads: None, makes_topics: false };
+    let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
+    let tasks = prepare(&job, SystemClock::shared().as_ref()).map_err(failure)?;
+    let job = Job { parallelism: Some(tasks), ..job };
+    let (prefix, out) = (job.identity.topic_prefix(), args.out.display().to_string());
+    JobFile::new(job, spec).write(&args.out)?;
+    println!("{prefix}: {tasks} tasks; start its workers with: millrace worker {out} --state-dir DIR");
+    Ok(())
+}
+
+/// The manifest's Kafka, or another address, which comes without the manifest's security.
+fn kafka_spec(args: &args::Job, manifest: Option<&KafkaSpec>) -> Result<KafkaSpec, Failure> {
+    match (&args.kafka, manifest) {
+        (Some(address), Some(spec)) if spec.bootstrap_servers == *address => Ok(spec.clone()),
+        (Some(address), spec) => Ok(KafkaSpec {
+            bootstrap_servers: address.clone(),
+            tls: None,
+            sasl: None,
+            replication_factor: spec.and_then(|spec| spec.replication_factor),
+        }),
+        (None, Some(spec)) => Ok(spec.clone()),
+        (None, None) => Err(Failure::user("plain SQL names no Kafka: give its address with --kafka")),
+    }
+}

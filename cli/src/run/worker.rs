@@ -1,0 +1,28 @@
+//! `millrace worker`: one worker of a job, as a pod of a cluster runs it. Its exit code tells the operator
+//! whether to start it again.
+
+use super::job_file::JobFile;
+use super::{failure, io_runtime, logging, progress, supervise};
+use crate::args;
+use crate::report::Failure;
+use millrace_job_runtime::env::SystemClock;
+use millrace_job_runtime::job::{Job, JobIdentity};
+use millrace_job_runtime::worker::Worker;
+
+pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
+    let job = JobFile::read(&args.file, args.secrets.as_deref())?;
+    let job = Job {
+        identity: JobIdentity { generation: args.generation, ..job.identity },
+        replicas: args.replicas,
+        ordinal: args.ordinal,
+        state_directory: args.state_dir.clone(),
+        threads: args.threads.map(usize::from),
+        ..job
+    };
+    let display = progress::Display::new(args::Progress::Log, &job.plan);
+    logging::start(args.log_format, &display);
+    let runtime = io_runtime()?;
+    let clock = SystemClock::shared();
+    let worker = Worker::start(job, clock.clone()).map_err(failure)?;
+    runtime.block_on(supervise::supervise(worker, args.listen, display, clock)).map_err(failure)
+}

@@ -1,0 +1,203 @@
+//! The topic of a job's task logs: its names, making and checking it, reading and writing its partitions.
+//! What its records mean is the protocol's business.
+
+use crate::batch::SourceRecords;
+use crate::env::Clock;
+use crate::error::{Error, Result};
+use crate::job::{Job, JobIdentity};
+use crate::kafka::admin::{AdminClient, retrying};
+use crate::kafka::consumer::ConsumerSettings;
+use crate::kafka::{
+    ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
+};
+use millrace_protocol::record::LogRecord;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long Kafka may be out of reach before a start is given up (and tried again by the supervisor).
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Without these the log, or an exchange, would lose records that nobody has read.
+const KEPT_FOR_EVER: [(&str, &str); 3] =
+    [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+
+impl JobIdentity {
+    /// First part of the names of the job's own topics.
+    pub fn topic_prefix(&self) -> String {
+        let uid: String = self.uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+        format!("{}.{}.{uid}.{}", self.namespace, self.name, self.incarnation)
+    }
+
+    pub fn log_topic(&self) -> String {
+        format!("{}.log", self.topic_prefix())
+    }
+
+    pub fn transactional_id(&self, ordinal: u32) -> String {
+        format!("{}.{}.{}.{}.{ordinal}", self.namespace, self.uid, self.incarnation, self.generation)
+    }
+}
+
+/// A transaction lives at most this long without its worker.
+pub fn transaction_timeout(job: &Job) -> Duration {
+    (job.commit_interval * 4).max(Duration::from_secs(30))
+}
+
+/// The parallelism that the job's log fixes; None before the first start.
+pub fn log_parallelism(admin: &AdminClient, job: &Job, clock: &dyn Clock) -> Result<Option<u32>> {
+    let topic = job.identity.log_topic();
+    let found = retrying(PATIENCE, clock, || admin.describe(&topic))?;
+    Ok(found.map(|log| log.partitions.len() as u32))
+}
+
+/// Makes a topic of the job's own with a partition for each task, or checks the one there is. Returns its id
+/// and whether it was there.
+pub fn ensure_topic(
+    admin: &AdminClient,
+    clock: &dyn Clock,
+    job: &Job,
+    topic: &str,
+    tasks: u32,
+) -> Result<(String, bool)> {
+    let describe = || admin.describe(topic);
+    let existed = retrying(PATIENCE, clock, describe)?.is_some();
+    if !existed && !job.makes_topics {
+        return Err(Error::fail_job(format!(
+            "the job's topic {topic} does not exist: if the job is new, make its topics first (millrace job); if not, it \
+             was deleted, and the job has to be restored from a savepoint or started anew"
+        )));
+    }
+    if !existed {
+        let partitions = i32::try_from(tasks).expect("at most 1024 tasks");
+        let create = || admin.create(topic, partitions, job.kafka.replication, &KEPT_FOR_EVER);
+        retrying(PATIENCE, clock, create)?;
+    }
+    let ready = || describe()?.ok_or_else(|| Error::retry(format!("topic {topic} is not there yet")));
+    let description = retrying(PATIENCE, clock, ready)?;
+    if description.partitions.len() != tasks as usize {
+        return Err(Error::fail_job(format!(
+            "the job's topic {topic} has {} partitions, the job {tasks} tasks: the parallelism of a running job changes \
+             only through a savepoint",
+            description.partitions.len(),
+        )));
+    }
+    let config = retrying(PATIENCE, clock, || admin.config(topic))?;
+    for (option, expected) in KEPT_FOR_EVER {
+        let value = config.get(option).map_or("", String::as_str);
+        if value != expected {
+            return Err(Error::fail_job(format!(
+                "the job's topic {topic} has {option}={value}, which would lose state: set it back to {expected} \
+                 (kafka-configs --alter --topic {topic} --add-config {option}={expected})"
+            )));
+        }
+    }
+    Ok((description.id, existed))
+}
+
+/// Writes a record for each of some tasks into the producer's open transaction.
+pub fn write(
+    producer: &Arc<TransactionalProducer>,
+    log: &str,
+    records: impl IntoIterator<Item = (u32, Vec<u8>)>,
+) -> Result<()> {
+    let topic = producer.topic(log)?;
+    let mut scratch = Default::default();
+    for (task, record) in records {
+        let record = OutgoingRecord { key: None, payload: Some(&record) };
+        topic.produce(Some(task as i32), std::iter::once(record), &mut scratch)?;
+    }
+    Ok(())
+}
+
+/// Writes records in a transaction of their own, to its end. Whatever else is heard, the worker starts again:
+/// the log then says what happened.
+pub fn commit_alone(
+    producer: &Arc<TransactionalProducer>,
+    log: &str,
+    records: impl IntoIterator<Item = (u32, Vec<u8>)>,
+    what: &str,
+    timeout: Duration,
+) -> Result<()> {
+    producer.begin()?;
+    write(producer, log, records)?;
+    match producer.commit(timeout) {
+        CommitOutcome::Clean => Ok(()),
+        CommitOutcome::Retried => Err(Error::restart_worker(format!("{what}: committed by a retried request"))),
+        CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => Err(error.context(what)),
+    }
+}
+
+/// Reads the logs of some tasks from given offsets.
+pub struct LogReader {
+    consumer: Arc<PartitionConsumer>,
+    queue: FetchQueue,
+    topic: String,
+    ended: BTreeMap<u32, bool>,
+}
+
+impl LogReader {
+    pub fn new(
+        job: &Job,
+        cluster: &ClientOptions,
+        isolation_level: &str,
+        from: impl IntoIterator<Item = (u32, i64)>,
+    ) -> Result<Self> {
+        let settings = ConsumerSettings {
+            group_id: format!("{}.log-reader", job.identity.topic_prefix()),
+            isolation_level: isolation_level.to_owned(),
+            queued_bytes: job.memory.fetch,
+        };
+        let topic = job.identity.log_topic();
+        let consumer = PartitionConsumer::new(cluster, &settings)?;
+        let queue = FetchQueue::new(&consumer, 1024);
+        let mut ended = BTreeMap::new();
+        for (task, offset) in from {
+            consumer.assign(&topic, task as i32, offset, &queue)?;
+            ended.insert(task, false);
+        }
+        Ok(Self { consumer, queue, topic, ended })
+    }
+
+    /// Calls `visit(task, offset, record)` for what is there now. Returns when every partition's end was
+    /// seen, or at the first error.
+    pub fn read_to_end(&mut self, visit: &mut dyn FnMut(u32, i64, LogRecord<'_>) -> Result<()>) -> Result<()> {
+        while self.ended.values().any(|ended| !ended) {
+            self.read_some(visit)?;
+        }
+        Ok(())
+    }
+
+    pub fn read_some(&mut self, visit: &mut dyn FnMut(u32, i64, LogRecord<'_>) -> Result<()>) -> Result<u64> {
+        let mut fetched = Vec::new();
+        self.queue.fetch(Duration::from_millis(5), &mut fetched)?;
+        let mut count = 0;
+        for item in fetched {
+            match item {
+                Fetched::EndOfPartition { partition, .. } => {
+                    self.ended.insert(partition as u32, true);
+                }
+                Fetched::Records(records) => {
+                    let task = records.partition() as u32;
+                    for index in 0..records.len() {
+                        let offset = records.offset(index);
+                        let at = || format!("task {task}, offset {offset}");
+                        let payload =
+                            records.payload(index).ok_or_else(|| Error::fail_job("a record is empty").context(at()))?;
+                        let record = LogRecord::decode(payload).map_err(|e| Error::from(e).context(at()))?;
+                        visit(task, offset, record)?;
+                        count += 1;
+                    }
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// The offsets behind the last records, of open transactions too.
+    pub fn ends(&self) -> Result<BTreeMap<u32, i64>> {
+        let end = |&task: &u32| {
+            let found = self.consumer.watermarks(&self.topic, task as i32, Duration::from_secs(10));
+            found.map(|(_, end)| (task, end))
+        };
+        self.ended.keys().map(end).collect()
+    }
+}

@@ -1,0 +1,157 @@
+//! The record that carries rows between workers, versioned: a header of fixed length, then the rows as an
+//! Arrow IPC message, compressed with LZ4. The schema is not in it: it is the plan's, and the topic's name
+//! has its fingerprint.
+//!
+//! `version (u8) | flags (u8) | task upstream (u32) | number (u64) | event (i64) | processing (i64) |
+//! length of the message's metadata (u32) | length of its body (u32) | metadata | body`, little-endian; no
+//! metadata, no rows.
+
+use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::operators::Progress;
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow_ipc::{CompressionType, MetadataVersion, root_as_message};
+use arrow_schema::SchemaRef;
+use std::collections::HashMap;
+
+const VERSION: u8 = 1;
+const IDLE: u8 = 1;
+const HEADER: usize = 2 + 4 + 8 + 8 + 8 + 4 + 4;
+
+/// Rows of one task upstream, and how far its time has come after them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExchangeRecord {
+    pub from: u32,
+    /// Rises by one with each record between two tasks.
+    pub number: u64,
+    pub progress: Progress,
+    pub rows: Option<RecordBatch>,
+}
+
+/// Makes records; keeps the buffers of the compression.
+pub(super) struct RecordEncoder {
+    generator: IpcDataGenerator,
+    options: IpcWriteOptions,
+    context: IpcWriteContext,
+}
+
+impl RecordEncoder {
+    pub(super) fn new() -> Result<Self> {
+        let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)
+            .and_then(|options| options.try_with_compression(Some(CompressionType::LZ4_FRAME)))
+            .or_kind(ErrorKind::FailJob, "could not set the exchange's format up")?;
+        Ok(Self { generator: IpcDataGenerator::default(), options, context: IpcWriteContext::default() })
+    }
+
+    pub(super) fn encode(&mut self, record: &ExchangeRecord) -> Result<Vec<u8>> {
+        let mut bytes = vec![VERSION, if record.progress.idle { IDLE } else { 0 }];
+        bytes.extend_from_slice(&record.from.to_le_bytes());
+        bytes.extend_from_slice(&record.number.to_le_bytes());
+        bytes.extend_from_slice(&record.progress.event.to_le_bytes());
+        bytes.extend_from_slice(&record.progress.processing.to_le_bytes());
+        let Some(rows) = &record.rows else {
+            bytes.extend_from_slice(&[0; 8]);
+            return Ok(bytes);
+        };
+        let mut dictionaries = DictionaryTracker::new(false);
+        let (_, encoded) = self
+            .generator
+            .encode(rows, &mut dictionaries, &self.options, &mut self.context)
+            .or_kind(ErrorKind::FailJob, "could not write rows for the exchange")?;
+        let length = |part: &[u8]| u32::try_from(part.len()).expect("a record is far below 4 GiB").to_le_bytes();
+        bytes.reserve(8 + encoded.ipc_message.len() + encoded.arrow_data.len());
+        bytes.extend_from_slice(&length(&encoded.ipc_message));
+        bytes.extend_from_slice(&length(&encoded.arrow_data));
+        bytes.extend_from_slice(&encoded.ipc_message);
+        bytes.extend_from_slice(&encoded.arrow_data);
+        Ok(bytes)
+    }
+}
+
+impl ExchangeRecord {
+    /// Errors say that the record is corrupt or of a later version; both need a person.
+    pub fn decode(bytes: &[u8], schema: &SchemaRef) -> Result<Self> {
+        let corrupt = |what: &str| Error::fail_job(format!("a record of an exchange is corrupt: {what}"));
+        let (header, rest) = bytes.split_at_checked(HEADER).ok_or_else(|| corrupt("it is shorter than its header"))?;
+        if header[0] != VERSION {
+            return Err(Error::fail_job(format!(
+                "an exchange has records of version {}, this version of Millrace reads {VERSION}: run the version that wrote it",
+                header[0]
+            )));
+        }
+        let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        let i64_at = |at: usize| i64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
+        let progress = Progress { event: i64_at(14), processing: i64_at(22), idle: header[1] & IDLE != 0 };
+        let rows = match u32_at(30) as usize {
+            0 => None,
+            length => {
+                let split = rest.split_at_checked(length).filter(|(_, body)| body.len() == u32_at(34) as usize);
+                let (metadata, body) = split.ok_or_else(|| corrupt("it is not as long as its message"))?;
+                Some(read_rows(metadata, body, schema)?)
+            }
+        };
+        Ok(Self { from: u32_at(2), number: i64_at(6) as u64, progress, rows })
+    }
+}
+
+fn read_rows(metadata: &[u8], body: &[u8], schema: &SchemaRef) -> Result<RecordBatch> {
+    let operation = "could not read rows of an exchange";
+    let message = root_as_message(metadata).map_err(|e| Error::fail_job(format!("{operation}: {e}")))?;
+    let batch = message
+        .header_as_record_batch()
+        .ok_or_else(|| Error::fail_job("a record of an exchange holds something else than rows"))?;
+    // A copy, because the columns outlive the record, and aligned.
+    let body = Buffer::from(body);
+    arrow_ipc::reader::read_record_batch(&body, batch, schema.clone(), &HashMap::new(), None, &message.version())
+        .or_kind(ErrorKind::FailJob, operation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{ArrayRef, Int64Array, StringArray};
+    use arrow_schema::{DataType, Field, Schema};
+    use std::sync::Arc;
+
+    fn rows(count: i64) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("key", DataType::Utf8, true), Field::new("n", DataType::Int64, true)]);
+        let keys: StringArray = (0..count).map(|i| (i % 3 != 0).then(|| format!("key {}", i % 7))).collect();
+        let numbers: Int64Array = (0..count).map(|i| (i % 5 != 0).then_some(i)).collect();
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys) as ArrayRef, Arc::new(numbers)]).unwrap()
+    }
+
+    fn record(rows: Option<RecordBatch>) -> ExchangeRecord {
+        let progress = Progress { event: -7, processing: i64::MAX, idle: true };
+        ExchangeRecord { from: 23, number: 1 << 40, progress, rows }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_written_with_and_without_rows() {
+        let mut encoder = RecordEncoder::new().unwrap();
+        let schema = rows(0).schema();
+        for rows in [None, Some(rows(0)), Some(rows(1)), Some(rows(5000)), Some(rows(5000).slice(13, 100))] {
+            let record = record(rows);
+            let bytes = encoder.encode(&record).unwrap();
+            assert_eq!(ExchangeRecord::decode(&bytes, &schema).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn rows_that_repeat_are_compressed() {
+        let bytes = RecordEncoder::new().unwrap().encode(&record(Some(rows(5000)))).unwrap();
+        assert!(bytes.len() * 2 < rows(5000).get_array_memory_size(), "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn what_is_cut_off_or_of_a_later_version_is_refused() {
+        let bytes = RecordEncoder::new().unwrap().encode(&record(Some(rows(10)))).unwrap();
+        let schema = rows(0).schema();
+        for length in [0, HEADER - 1, HEADER + 1, bytes.len() - 1] {
+            assert!(ExchangeRecord::decode(&bytes[..length], &schema).is_err(), "{length}");
+        }
+        let later = [&[VERSION + 1], &bytes[1..]].concat();
+        let error = ExchangeRecord::decode(&later, &schema).unwrap_err();
+        assert!(error.to_string().contains("run the version that wrote it"), "{error}");
+    }
+}

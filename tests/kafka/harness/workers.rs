@@ -1,0 +1,42 @@
+//! A job of several workers: created once, its workers started as processes. Each has a state directory of its
+//! own; the same number finds it again, in its own generation and in the one after the next, when no process of
+//! the one between can still be at work in it.
+
+use super::{Job, Millrace};
+use std::path::PathBuf;
+
+pub(crate) struct Workers<'a> {
+    job: &'a Job,
+    file: PathBuf,
+}
+
+impl<'a> Workers<'a> {
+    /// Creates the job: its topics, and the file that its workers are started with.
+    pub(crate) fn create(job: &'a Job) -> Self {
+        let file = job.folder().join("job.json");
+        let mut arguments = vec!["job".to_owned(), job.write_manifest().display().to_string()];
+        arguments.extend(["--out".to_owned(), file.display().to_string()]);
+        Millrace::start(arguments).wait().assert_code(0);
+        Self { job, file }
+    }
+
+    /// Starts worker `ordinal` of the `replicas` of a generation.
+    pub(crate) fn start(&self, generation: u32, ordinal: u32, replicas: u32) -> Millrace {
+        self.start_in(&format!("worker-{ordinal}-{}", generation % 2), generation, ordinal, replicas)
+    }
+
+    /// The same with a state directory of this name.
+    pub(crate) fn start_in(&self, state_dir: &str, generation: u32, ordinal: u32, replicas: u32) -> Millrace {
+        let numbers = [("--generation", generation), ("--ordinal", ordinal), ("--replicas", replicas)];
+        let mut arguments = vec!["worker".to_owned(), self.file.display().to_string()];
+        arguments.extend(numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]));
+        arguments.extend(["--state-dir".to_owned(), self.job.folder().join(state_dir).display().to_string()]);
+        arguments.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
+        Millrace::start(arguments)
+    }
+
+    /// Starts every worker of a generation.
+    pub(crate) fn start_all(&self, generation: u32, replicas: u32) -> Vec<Millrace> {
+        (0..replicas).map(|ordinal| self.start(generation, ordinal, replicas)).collect()
+    }
+}
