@@ -1,8 +1,9 @@
 //! What flows between operators: an Arrow record batch, and, up to the first exchange, which source
 //! record each row came from, so that a row that fails can be handed back whole.
 
+use crate::error::{ErrorContext, ErrorKind, Result};
 use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
-use arrow_select::filter::filter;
+use arrow_select::filter::{filter, filter_record_batch};
 use std::sync::Arc;
 
 /// Rows in flight.
@@ -71,6 +72,12 @@ impl Batch {
         Self { rows: self.rows.slice(offset, length), origin }
     }
 
+    /// The rows that `keep` is TRUE for, with where they came from.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self> {
+        let rows = filter_record_batch(&self.rows, keep).or_kind(ErrorKind::FailJob, "could not drop rows")?;
+        Ok(Self { rows, origin: self.origin.as_ref().map(|origin| origin.filter(keep)) })
+    }
+
     pub fn failed(&self, row: usize, reason: FailureReason, message: impl Into<String>) -> FailedRow {
         let record = self.origin.as_ref().map(|o| (o.records.clone(), o.index.value(row) as usize));
         FailedRow { reason, message: message.into(), record }
@@ -78,8 +85,7 @@ impl Batch {
 }
 
 impl Origin {
-    /// Keeps the rows that `keep` is TRUE for.
-    pub fn filter(&self, keep: &BooleanArray) -> Self {
+    fn filter(&self, keep: &BooleanArray) -> Self {
         let index = filter(&self.index, keep).expect("a mask as long as the batch");
         let index = index.as_any().downcast_ref::<UInt32Array>().expect("filtering keeps the type").clone();
         Self { records: self.records.clone(), index }
