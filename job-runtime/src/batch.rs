@@ -2,6 +2,7 @@
 //! record each row came from, so that a row that fails can be handed back whole.
 
 use crate::error::{ErrorContext, ErrorKind, Result};
+use crate::job::ErrorPolicy;
 use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
 use arrow_select::filter::{filter, filter_record_batch};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub enum FailureReason {
 pub struct FailedRow {
     pub reason: FailureReason,
     pub message: String,
+    /// What becomes of it where the query has said so; None: what the job's policy for the reason says.
+    pub policy: Option<ErrorPolicy>,
     /// None when the row is behind an exchange; then `message` holds the row itself.
     pub record: Option<(Arc<dyn SourceRecords>, usize)>,
 }
@@ -80,7 +83,7 @@ impl Batch {
 
     pub fn failed(&self, row: usize, reason: FailureReason, message: impl Into<String>) -> FailedRow {
         let record = self.origin.as_ref().map(|o| (o.records.clone(), o.index.value(row) as usize));
-        FailedRow { reason, message: message.into(), record }
+        FailedRow { reason, message: message.into(), policy: None, record }
     }
 }
 

@@ -29,11 +29,11 @@ impl FailedRows {
     }
 
     pub fn handle(&self, row: FailedRow, outputs: &mut Outputs) -> Result<()> {
-        let policy = match row.reason {
+        let policy = row.policy.unwrap_or(match row.reason {
             FailureReason::Decode => self.policies.decode,
             FailureReason::Evaluate => self.policies.evaluate,
             FailureReason::Late => self.policies.late,
-        };
+        });
         self.metrics.row_failed(row.reason, policy);
         match policy {
             ErrorPolicy::Drop => Ok(()),

@@ -136,6 +136,7 @@ impl KafkaSource {
                 Err(error) => failed.push(FailedRow {
                     reason: FailureReason::Decode,
                     message: error.to_string(),
+                    policy: None,
                     record: Some((records.clone(), record)),
                 }),
             }

@@ -4,6 +4,7 @@
 use crate::ast::Span;
 use crate::connector::{duration, nearest};
 use crate::error::{SqlError, SqlWarning};
+use crate::plan::NotNullEnforcer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ const PIPELINE_NAME: &str = "pipeline.name";
 const PARALLELISM: &str = "parallelism.default";
 const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 const RUNTIME_MODE: &str = "execution.runtime-mode";
+const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
 
-const EFFECTIVE: &[&str] = &[TIME_ZONE, PIPELINE_NAME, PARALLELISM, IDLE_TIMEOUT, RUNTIME_MODE];
+const EFFECTIVE: &[&str] = &[TIME_ZONE, PIPELINE_NAME, PARALLELISM, IDLE_TIMEOUT, RUNTIME_MODE, NOT_NULL_ENFORCER];
 
 /// Largest parallelism: there are 1024 key groups.
 const MAX_PARALLELISM: u32 = 1024;
@@ -67,6 +69,11 @@ impl Session {
         self.get(IDLE_TIMEOUT).and_then(|text| duration(text).ok()).unwrap_or(DEFAULT_IDLE_TIMEOUT)
     }
 
+    /// For the INSERTs after it.
+    pub fn not_null_enforcer(&self) -> NotNullEnforcer {
+        self.get(NOT_NULL_ENFORCER).and_then(not_null_enforcer).unwrap_or_default()
+    }
+
     pub fn get(&self, key: &str) -> Option<&str> {
         self.options.get(key).map(String::as_str)
     }
@@ -101,7 +108,16 @@ fn check(key: &str, value: &str) -> Result<(), SqlError> {
         RUNTIME_MODE if value.eq_ignore_ascii_case("batch") => Err(SqlError::unsupported(format!("'{key}' = 'batch'"))
             .hint("a stream that ends is 'scan.bounded.mode' = 'latest-offset', or `millrace run --bounded`")),
         RUNTIME_MODE => Err(wrong("'streaming'")),
+        NOT_NULL_ENFORCER if not_null_enforcer(value).is_none() => Err(wrong("'ERROR' or 'DROP'")),
         _ => Ok(()),
+    }
+}
+
+fn not_null_enforcer(value: &str) -> Option<NotNullEnforcer> {
+    match value.to_ascii_uppercase().as_str() {
+        "ERROR" => Some(NotNullEnforcer::Error),
+        "DROP" => Some(NotNullEnforcer::Drop),
+        _ => None,
     }
 }
 
