@@ -132,6 +132,10 @@ impl RecordDecoder for JsonDecoder {
         self.record.rows()
     }
 
+    fn truncate(&mut self, rows: usize) {
+        self.record.truncate(rows);
+    }
+
     fn finish(&mut self) -> Vec<ArrayRef> {
         self.record.finish(self.columns)
     }
