@@ -5,6 +5,7 @@ use crate::error::{ErrorContext, ErrorKind, Result};
 use crate::job::ErrorPolicy;
 use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
 use arrow_select::filter::{filter, filter_record_batch};
+use prometheus_client::encoding::EncodeLabelValue;
 use std::sync::Arc;
 
 /// Rows in flight.
@@ -34,7 +35,7 @@ pub trait SourceRecords: Send + Sync {
 }
 
 /// Why a row can't go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum FailureReason {
     /// The record is not what the table's format says.
     Decode,
@@ -42,6 +43,19 @@ pub enum FailureReason {
     Evaluate,
     /// Every window of the row has fired.
     Late,
+}
+
+impl FailureReason {
+    pub const ALL: [Self; 3] = [Self::Decode, Self::Evaluate, Self::Late];
+
+    /// As in the manifest's `errors`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Evaluate => "evaluate",
+            Self::Late => "late",
+        }
+    }
 }
 
 /// A row that can't go on, with what a person needs to understand it.

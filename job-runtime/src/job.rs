@@ -1,7 +1,9 @@
 //! A job as a worker is given it: the plan and everything around the plan. Built by `millrace run` from a
 //! manifest, and by the operator's pods from their configuration. Nothing is read from the environment.
 
+use crate::batch::FailureReason;
 use millrace_planner::plan::Plan;
+use prometheus_client::encoding::EncodeLabelValue;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +54,7 @@ pub struct Kafka {
 }
 
 /// What happens to a row that can't go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum ErrorPolicy {
     /// To the dead-letter topic, with the reason and where it came from.
     DeadLetter,
@@ -62,11 +64,25 @@ pub enum ErrorPolicy {
     Fail,
 }
 
+impl ErrorPolicy {
+    pub const ALL: [Self; 3] = [Self::DeadLetter, Self::Drop, Self::Fail];
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorPolicies {
     pub decode: ErrorPolicy,
     pub evaluate: ErrorPolicy,
     pub late: ErrorPolicy,
+}
+
+impl ErrorPolicies {
+    pub fn of(&self, reason: FailureReason) -> ErrorPolicy {
+        match reason {
+            FailureReason::Decode => self.decode,
+            FailureReason::Evaluate => self.evaluate,
+            FailureReason::Late => self.late,
+        }
+    }
 }
 
 /// Bounds in bytes, over the whole worker.
