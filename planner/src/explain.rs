@@ -4,8 +4,8 @@
 mod expression;
 
 use crate::plan::{
-    AggregateCall, Node, NodeId, NotNullEnforcer, Operator, Plan, ScanColumn, SinkTarget, Window, WindowAggregate, WindowKind,
-    WindowProperty, WindowTime,
+    AggregateCall, Node, NodeId, NotNullEnforcer, Operator, Plan, ScanColumn, SinkTarget, Window, WindowAggregate,
+    WindowKind, WindowProperty, WindowTime,
 };
 use std::fmt::Write;
 

@@ -110,10 +110,8 @@ mod tests {
     const BLACKHOLE: &str = "'connector' = 'blackhole'";
 
     fn batch(rows: &[(Option<i32>, Option<&str>)]) -> Batch {
-        let (a, b): (Int32Array, StringArray) = (
-            rows.iter().map(|(a, _)| *a).collect(),
-            rows.iter().map(|(_, b)| *b).collect(),
-        );
+        let (a, b): (Int32Array, StringArray) =
+            (rows.iter().map(|(a, _)| *a).collect(), rows.iter().map(|(_, b)| *b).collect());
         let h = arrow_array::TimestampMillisecondArray::from(vec![None; rows.len()]).with_timezone("UTC");
         let columns: [(&str, arrow_array::ArrayRef, bool); 3] =
             [("a", Arc::new(a), true), ("b", Arc::new(b), true), ("h", Arc::new(h), true)];
@@ -155,7 +153,9 @@ mod tests {
     fn every_connector_enforces_and_metadata_may_be_null() {
         let kafka = "'connector' = 'kafka', 'topic' = 't', 'format' = 'json'";
         let metadata = "h TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp'";
-        for (connector, last) in [(kafka, metadata), (BLACKHOLE, "h TIMESTAMP_LTZ(3)"), ("'connector' = 'print'", "h TIMESTAMP_LTZ(3)")] {
+        for (connector, last) in
+            [(kafka, metadata), (BLACKHOLE, "h TIMESTAMP_LTZ(3)"), ("'connector' = 'print'", "h TIMESTAMP_LTZ(3)")]
+        {
             let sink = sink("", connector, &format!("a INT NOT NULL, b STRING, {last}"));
             let input = millrace_planner::plan::Schema { columns: sink.table.physical.clone() };
             let mut writer = build(&sink, &input, &SinkContext { task: 0, partitions: 1 }).unwrap();

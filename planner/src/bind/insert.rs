@@ -51,7 +51,10 @@ pub(crate) fn insert(binder: &mut QueryBinder<'_>, insert: &Insert) -> Result<Tr
         projection.push((column.name.clone(), value));
     }
     let input = relation.tree.calc(None, projection);
-    let node = Node::Sink { input: Box::new(input), sink: Sink { table: sink, targets, not_null: binder.catalog.session.not_null_enforcer() } };
+    let node = Node::Sink {
+        input: Box::new(input),
+        sink: Sink { table: sink, targets, not_null: binder.catalog.session.not_null_enforcer() },
+    };
     Ok(Tree { node, columns: Vec::new() })
 }
 

@@ -29,10 +29,12 @@ mod fields;
 mod keys;
 mod number;
 mod read;
+mod runs;
 mod scan;
 mod string;
 mod time;
 mod tree;
+mod validity;
 
 #[cfg(test)]
 mod tests;
