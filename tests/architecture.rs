@@ -20,7 +20,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("millrace-tests", &["+millrace-broker", "+millrace-crds", "+millrace-job-runtime", "+millrace-planner"]),
 ];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().expect("the tests' folder is in the tree").to_path_buf()
 }
@@ -44,7 +44,7 @@ fn files(extension: &str) -> Vec<PathBuf> {
     found
 }
 
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -53,7 +53,7 @@ fn relative(path: &Path) -> String {
 }
 
 /// Fails with all of what is wrong, not the first of it.
-fn expect_none(wrong: Vec<String>, claim: &str) {
+pub(crate) fn expect_none(wrong: Vec<String>, claim: &str) {
     assert!(wrong.is_empty(), "{claim}:\n  {}", wrong.join("\n  "));
 }
 
@@ -62,14 +62,20 @@ struct Dependency {
     for_tests: bool,
 }
 
-fn dependencies() -> BTreeMap<String, Vec<Dependency>> {
+/// What `cargo metadata` tells of the workspace, without a network.
+pub(crate) fn metadata(arguments: &[&str]) -> serde_json::Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .args(["metadata", "--offline", "--format-version", "1"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo's JSON");
+    serde_json::from_slice(&output.stdout).expect("cargo's JSON")
+}
+
+fn dependencies() -> BTreeMap<String, Vec<Dependency>> {
+    let metadata = metadata(&["--no-deps"]);
     let packages = metadata["packages"].as_array().expect("packages");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     packages

@@ -1,4 +1,5 @@
 //! Tests that belong to no single crate. What they need besides cargo says the module they are in.
 
 mod architecture;
+mod dependencies;
 mod kafka;

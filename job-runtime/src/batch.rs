@@ -1,8 +1,11 @@
 //! What flows between operators: an Arrow record batch, and, up to the first exchange, which source
 //! record each row came from, so that a row that fails can be handed back whole.
 
+use crate::error::{ErrorContext, ErrorKind, Result};
+use crate::job::ErrorPolicy;
 use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
-use arrow_select::filter::filter;
+use arrow_select::filter::{filter, filter_record_batch};
+use prometheus_client::encoding::EncodeLabelValue;
 use std::sync::Arc;
 
 /// Rows in flight.
@@ -32,7 +35,7 @@ pub trait SourceRecords: Send + Sync {
 }
 
 /// Why a row can't go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum FailureReason {
     /// The record is not what the table's format says.
     Decode,
@@ -42,10 +45,25 @@ pub enum FailureReason {
     Late,
 }
 
+impl FailureReason {
+    pub const ALL: [Self; 3] = [Self::Decode, Self::Evaluate, Self::Late];
+
+    /// As in the manifest's `errors`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Evaluate => "evaluate",
+            Self::Late => "late",
+        }
+    }
+}
+
 /// A row that can't go on, with what a person needs to understand it.
 pub struct FailedRow {
     pub reason: FailureReason,
     pub message: String,
+    /// What becomes of it where the query has said so; None: what the job's policy for the reason says.
+    pub policy: Option<ErrorPolicy>,
     /// None when the row is behind an exchange; then `message` holds the row itself.
     pub record: Option<(Arc<dyn SourceRecords>, usize)>,
 }
@@ -71,15 +89,20 @@ impl Batch {
         Self { rows: self.rows.slice(offset, length), origin }
     }
 
+    /// The rows that `keep` is TRUE for, with where they came from.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self> {
+        let rows = filter_record_batch(&self.rows, keep).or_kind(ErrorKind::FailJob, "could not drop rows")?;
+        Ok(Self { rows, origin: self.origin.as_ref().map(|origin| origin.filter(keep)) })
+    }
+
     pub fn failed(&self, row: usize, reason: FailureReason, message: impl Into<String>) -> FailedRow {
         let record = self.origin.as_ref().map(|o| (o.records.clone(), o.index.value(row) as usize));
-        FailedRow { reason, message: message.into(), record }
+        FailedRow { reason, message: message.into(), policy: None, record }
     }
 }
 
 impl Origin {
-    /// Keeps the rows that `keep` is TRUE for.
-    pub fn filter(&self, keep: &BooleanArray) -> Self {
+    fn filter(&self, keep: &BooleanArray) -> Self {
         let index = filter(&self.index, keep).expect("a mask as long as the batch");
         let index = index.as_any().downcast_ref::<UInt32Array>().expect("filtering keeps the type").clone();
         Self { records: self.records.clone(), index }

@@ -1,9 +1,11 @@
 //! A job as a worker is given it: the plan and everything around the plan. Built by `millrace run` from a
 //! manifest, and by the operator's pods from their configuration. Nothing is read from the environment.
 
+use crate::batch::FailureReason;
 use crate::error::{Error, Result};
 use millrace_planner::plan::Plan;
 use millrace_protocol::assignment::Assignment;
+use prometheus_client::encoding::EncodeLabelValue;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,7 +68,7 @@ pub struct Kafka {
 }
 
 /// What happens to a row that can't go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, Serialize, Deserialize)]
 pub enum ErrorPolicy {
     /// To the dead-letter topic, with the reason and where it came from.
     DeadLetter,
@@ -76,11 +78,25 @@ pub enum ErrorPolicy {
     Fail,
 }
 
+impl ErrorPolicy {
+    pub const ALL: [Self; 3] = [Self::DeadLetter, Self::Drop, Self::Fail];
+}
+
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ErrorPolicies {
     pub decode: ErrorPolicy,
     pub evaluate: ErrorPolicy,
     pub late: ErrorPolicy,
+}
+
+impl ErrorPolicies {
+    pub fn of(&self, reason: FailureReason) -> ErrorPolicy {
+        match reason {
+            FailureReason::Decode => self.decode,
+            FailureReason::Evaluate => self.evaluate,
+            FailureReason::Late => self.late,
+        }
+    }
 }
 
 /// Bounds in bytes, over the whole worker.

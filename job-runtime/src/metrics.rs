@@ -2,8 +2,8 @@
 
 use crate::batch::FailureReason;
 use crate::job::ErrorPolicy;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,22 +16,8 @@ use std::sync::{Mutex, PoisonError};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailedLabels {
-    reason: Reason,
-    policy: Policy,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Reason {
-    Decode,
-    Evaluate,
-    Late,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Policy {
-    DeadLetter,
-    Drop,
-    Fail,
+    reason: FailureReason,
+    policy: ErrorPolicy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
@@ -185,16 +171,6 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn row_failed(&self, reason: FailureReason, policy: ErrorPolicy) {
-        let reason = match reason {
-            FailureReason::Decode => Reason::Decode,
-            FailureReason::Evaluate => Reason::Evaluate,
-            FailureReason::Late => Reason::Late,
-        };
-        let policy = match policy {
-            ErrorPolicy::DeadLetter => Policy::DeadLetter,
-            ErrorPolicy::Drop => Policy::Drop,
-            ErrorPolicy::Fail => Policy::Fail,
-        };
         self.failed_rows.get_or_create(&FailedLabels { reason, policy }).inc();
     }
 
@@ -253,15 +229,14 @@ impl Metrics {
             .collect();
         let failed = |reason| {
             let of = |policy| self.failed_rows.get_or_create(&FailedLabels { reason, policy }).get();
-            of(Policy::DeadLetter) + of(Policy::Drop) + of(Policy::Fail)
+            ErrorPolicy::ALL.into_iter().map(of).sum()
         };
-        let reasons = [("decode", Reason::Decode), ("evaluate", Reason::Evaluate), ("late", Reason::Late)];
         Status {
             phase: self.phase(),
             source_records: self.source_records.get(),
             source_bytes: self.source_bytes.get(),
             sink_records: self.sink_records.get(),
-            failed_rows: reasons.into_iter().map(|(name, reason)| (name, failed(reason))).collect(),
+            failed_rows: FailureReason::ALL.into_iter().map(|reason| (reason.name(), failed(reason))).collect(),
             commits: self.commits.get(),
             last_commit: known(&self.last_commit_millis),
             checkpoints: self.checkpoints.get(),

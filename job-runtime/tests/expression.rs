@@ -5,12 +5,15 @@
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, cast::AsArray};
 use millrace_job_runtime::batch::{Batch, FailedRow};
+use millrace_job_runtime::decode::json::{JsonDecodeOptions, JsonDecoder};
+use millrace_job_runtime::decode::{Decoded, RecordDecoder};
 use millrace_job_runtime::env::ManualClock;
 use millrace_job_runtime::error::Result;
 use millrace_job_runtime::operators::chain::{TaskEnvironment, build};
 use millrace_job_runtime::operators::{Context, Output, Progress};
 use millrace_job_runtime::schema::arrow_schema;
 use millrace_planner::plan::{Node, Operator, ScanColumn};
+use millrace_planner::types::DataType;
 use millrace_planner::{PlanOptions, plan_script};
 use std::sync::Arc;
 
@@ -18,9 +21,22 @@ use std::sync::Arc;
 const NOW: i64 = 1_707_491_045_678;
 
 const COLUMNS: &str = "i INT, b BIGINT, d DOUBLE, f FLOAT, s STRING, t BOOLEAN, n INT, ns STRING, ti TINYINT, \
-                       m DECIMAL(10, 2), bin BYTES";
+                       m DECIMAL(10, 2), bin BYTES, r ROW<a INT, b STRING, c BOOLEAN>, \
+                       l ARRAY<DOUBLE>, mp MAP<STRING, DATE>, ms MULTISET<STRING>, \
+                       deep ARRAY<ROW<k STRING, v ARRAY<TIMESTAMP_LTZ(3)>>>, nl ARRAY<INT>";
 
-fn column(name: &str) -> ArrayRef {
+/// The values of columns that have parts, as JSON.
+const NESTED: &str = r#"{"r": {"a": 1, "b": "foo"}, "l": [1, null, 2.5], "mp": {"x": "2024-02-09", "y": null},
+    "ms": {"b": 2, "a": 1}, "deep": [{"k": "x", "v": ["2024-02-09 10:20:30Z"]}, null, {"v": []}], "nl": null}"#;
+
+fn nested(name: &str, data_type: &DataType) -> ArrayRef {
+    let columns = [(vec![name.to_owned()], data_type.clone())];
+    let mut decoder = JsonDecoder::new(&columns, JsonDecodeOptions::default()).unwrap();
+    assert_eq!(decoder.decode(Some(NESTED.as_bytes())), Ok(Decoded::Row));
+    decoder.finish().remove(0)
+}
+
+fn column(name: &str, data_type: &DataType) -> ArrayRef {
     use arrow_array::*;
     match name {
         "i" => Arc::new(Int32Array::from(vec![7])),
@@ -34,7 +50,7 @@ fn column(name: &str) -> ArrayRef {
         "ti" => Arc::new(Int8Array::from(vec![127])),
         "m" => Arc::new(Decimal128Array::from(vec![12_345]).with_precision_and_scale(10, 2).unwrap()),
         "bin" => Arc::new(BinaryArray::from(vec![&b"bytes"[..]])),
-        other => panic!("there is no test column {other}"),
+        _ => nested(name, data_type),
     }
 }
 
@@ -59,10 +75,12 @@ impl Output for Collected {
 /// The one row of the source, with the columns that the plan reads.
 fn row(node: &Node) -> RecordBatch {
     let columns = match &node.operator {
-        Operator::Scan(scan) => scan.columns.iter().map(|c| match c {
-            ScanColumn::Physical { path } => column(&path[0]),
-            ScanColumn::Metadata { key } => panic!("no metadata {key} here"),
-        }),
+        Operator::Scan(scan) => {
+            scan.columns.iter().zip(&node.schema.columns).map(|(scanned, column_read)| match scanned {
+                ScanColumn::Physical { path } => column(&path[0], &column_read.data_type),
+                ScanColumn::Metadata { key } => panic!("no metadata {key} here"),
+            })
+        }
         other => panic!("the plan starts with {other:?}"),
     };
     let options = RecordBatchOptions::new().with_row_count(Some(1));

@@ -4,8 +4,8 @@
 mod expression;
 
 use crate::plan::{
-    AggregateCall, Node, NodeId, Operator, Plan, ScanColumn, SinkTarget, Window, WindowAggregate, WindowKind,
-    WindowProperty, WindowTime,
+    AggregateCall, Node, NodeId, NotNullEnforcer, Operator, Plan, ScanColumn, SinkTarget, Window, WindowAggregate,
+    WindowKind, WindowProperty, WindowTime,
 };
 use std::fmt::Write;
 
@@ -114,7 +114,11 @@ fn describe(plan: &Plan, id: NodeId) -> String {
                 SinkTarget::Physical { name } => name.clone(),
                 SinkTarget::Metadata { key } => format!("METADATA '{key}'"),
             });
-            format!("table={}, columns=[{}]", short(&sink.table.name), joined(targets))
+            let enforcer = match sink.not_null {
+                NotNullEnforcer::Error => "",
+                NotNullEnforcer::Drop => ", not-null-enforcer=[DROP]",
+            };
+            format!("table={}, columns=[{}]{enforcer}", short(&sink.table.name), joined(targets))
         }
     };
     format!("{}({details})", name(&node.operator))

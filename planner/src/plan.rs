@@ -247,6 +247,20 @@ pub struct Sink {
     pub table: Table,
     /// Where each column of the input goes, in the order of the input.
     pub targets: Vec<SinkTarget>,
+    /// What becomes of a row with a NULL for a NOT NULL physical column. Metadata may be NULL all the same.
+    #[serde(default)]
+    pub not_null: NotNullEnforcer,
+}
+
+/// `SET 'table.exec.sink.not-null-enforcer'`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum NotNullEnforcer {
+    /// It can't go on.
+    #[default]
+    Error,
+    /// It is counted and dropped.
+    Drop,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,13 +1,17 @@
 //! Runs the binary under test: to its end, or in the background until it is stopped or dropped.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How long anything here may take, on a busy machine too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two questions to a process that doesn't say by itself when the answer changes.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What a command left behind.
 pub(crate) struct Ended {
@@ -48,16 +52,41 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// Tries until `probe` has an answer; fails with `what` after [`PATIENCE`].
-#[expect(clippy::disallowed_methods, reason = "the processes under test live in real time")]
-pub(crate) fn await_some<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = probe() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "in {PATIENCE:?} there was no {what}");
-        std::thread::sleep(Duration::from_millis(20));
+/// What a process has written to stderr so far, and whether it has closed it: with that it has ended.
+#[derive(Default)]
+struct Log {
+    written: Mutex<(String, bool)>,
+    changed: Condvar,
+}
+
+impl Log {
+    /// Collects the lines of `stderr` as they come.
+    fn collect(stderr: ChildStderr) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        let collected = log.clone();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(stderr);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                collected.lock().0.push_str(&String::from_utf8_lossy(&line));
+                collected.changed.notify_all();
+                line.clear();
+            }
+            collected.lock().1 = true;
+            collected.changed.notify_all();
+        });
+        log
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (String, bool)> {
+        self.written.lock().expect("nobody panics with it")
+    }
+
+    /// Waits until `condition` holds of the text and of whether it has ended, for at most `time`.
+    fn wait(&self, time: Duration, condition: impl Fn(&str, bool) -> bool) -> bool {
+        let written = self.lock();
+        let waited = self.changed.wait_timeout_while(written, time, |(text, ended)| !condition(text, *ended));
+        !waited.expect("nobody panics with it").1.timed_out()
     }
 }
 
@@ -66,31 +95,49 @@ pub(crate) struct Running {
     child: Child,
     pub(crate) kafka: String,
     status: String,
-    log: PathBuf,
+    log: Arc<Log>,
 }
 
 impl Running {
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
         let kafka = format!("127.0.0.1:{}", free_port());
         let status = format!("127.0.0.1:{}", free_port());
-        let log = folder.join("millrace.log");
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
-        let child = command()
+        let mut child = command()
             .arg("run")
             .args(arguments)
             .args(["--broker-listen", &kafka, "--listen", &status])
             .current_dir(folder)
             .stdout(Stdio::null())
-            .stderr(file)
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the command starts");
+        let log = Log::collect(child.stderr.take().expect("a pipe"));
         Self { child, kafka, status, log }
     }
 
+    /// Waits for a line of the log that has this text.
+    pub(crate) fn await_log(&self, text: &str) {
+        self.log.wait(PATIENCE, |log, ended| ended || log.contains(text));
+        assert!(self.log().contains(text), "the log does not say {text:?}:\n{}", self.log());
+    }
+
+    /// Asks the running job until it has an answer.
+    #[expect(clippy::disallowed_methods, reason = "the processes under test live in real time")]
+    pub(crate) fn await_answer<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            assert!(start.elapsed() < PATIENCE, "in {PATIENCE:?} there was no {what}; the log:\n{}", self.log());
+            assert!(!self.log.wait(LOOK, |_, ended| ended), "millrace ended; its log:\n{}", self.log());
+        }
+    }
+
     /// Waits until the job runs.
-    pub(crate) fn await_ready(&mut self) {
-        await_some("job that is ready", || {
-            self.expect_running();
+    pub(crate) fn await_ready(&self) {
+        self.await_log("status at http://");
+        self.await_answer("job that is ready", || {
             self.get("/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200"))
         });
     }
@@ -109,18 +156,14 @@ impl Running {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    pub(crate) fn expect_running(&mut self) {
-        let ended = self.child.try_wait().expect("the process is ours");
-        assert!(ended.is_none(), "millrace ended ({ended:?}); its log:\n{}", self.log());
+        self.log.lock().0.clone()
     }
 
     /// Sends SIGTERM and waits for the end; the exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal("-TERM");
-        await_some("end after SIGTERM", || self.child.try_wait().expect("the process is ours")).code()
+        assert!(self.log.wait(PATIENCE, |_, ended| ended), "it does not end after SIGTERM; its log:\n{}", self.log());
+        self.child.wait().expect("the process is ours").code()
     }
 
     /// kill -9.

@@ -1,6 +1,6 @@
 //! The first example, from its Python producer to its counts, on the embedded broker, with a kill in between.
 
-use crate::command::{Running, await_some, example};
+use crate::command::{Running, example};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message};
 use std::path::PathBuf;
@@ -27,9 +27,9 @@ fn produce(kafka: &str, file: &str) {
 }
 
 /// Committed rows of processed-events, until there are `count`; in order.
-fn counts(kafka: &str, count: usize) -> Vec<serde_json::Value> {
+fn counts(job: &Running, count: usize) -> Vec<serde_json::Value> {
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", kafka)
+        .set("bootstrap.servers", &job.kafka)
         .set("group.id", "example-test")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed")
@@ -37,7 +37,7 @@ fn counts(kafka: &str, count: usize) -> Vec<serde_json::Value> {
         .expect("a consumer");
     consumer.subscribe(&["processed-events"]).expect("subscribed");
     let mut rows = Vec::new();
-    await_some("complete output", || {
+    job.await_answer("complete output", || {
         while let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
             rows.push(serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON"));
         }
@@ -59,18 +59,15 @@ fn disordered_events_are_counted_in_their_own_minutes_even_if_the_job_is_killed(
         expected.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let manifest = example("event-time.yaml");
 
-    let mut job = Running::start(folder.path(), &[&manifest]);
+    let job = Running::start(folder.path(), &[&manifest]);
     job.await_ready();
     produce(&job.kafka, &example("sample-data.jsonl"));
-    await_some("committed event", || {
-        job.expect_running();
-        job.status()?["sourceRecords"].as_u64().filter(|records| *records > 0)
-    });
+    job.await_answer("committed event", || job.status()?["sourceRecords"].as_u64().filter(|records| *records > 0));
     job.kill();
 
-    let mut job = Running::start(folder.path(), &[&manifest]);
+    let job = Running::start(folder.path(), &[&manifest]);
     job.await_ready();
-    assert_eq!(counts(&job.kafka, expected.len()), in_order(expected));
+    assert_eq!(counts(&job, expected.len()), in_order(expected));
     assert!(job.get("/metrics").is_some_and(|text| text.contains("millrace_commits_total")), "{}", job.log());
     assert_eq!(job.stop(), Some(0));
 }

@@ -1,6 +1,6 @@
 //! `run`: what a job needs before it starts, how it ends, and what it leaves behind.
 
-use crate::command::{Running, await_some, free_port, millrace, write};
+use crate::command::{Running, free_port, millrace, write};
 
 const COUNT_TO_THREE: &str = "CREATE TABLE numbers (n INT) WITH ('connector' = 'datagen', 'number-of-rows' = '3',
   'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '3');
@@ -51,7 +51,7 @@ fn a_topic_that_is_missing_on_somebody_elses_kafka_is_named_with_how_to_create_i
     let folder = tempfile::tempdir().expect("a folder");
     let endless = COUNT_TO_THREE.replace("'number-of-rows' = '3',", "");
     let host = Running::start(folder.path(), &[&write(folder.path(), "job.yaml", &manifest(&endless))]);
-    await_some("embedded broker", || host.get("/healthz"));
+    host.await_log("status at http://");
     let sql = "CREATE TABLE s (x INT) WITH ('connector' = 'kafka', 'topic' = 'not-there', 'format' = 'json',
       'scan.startup.mode' = 'earliest-offset');
     CREATE TABLE t (x INT) WITH ('connector' = 'blackhole');

@@ -15,6 +15,9 @@ pub trait RecordDecoder: Send {
     /// How many rows the columns hold. Also right when no columns were asked for.
     fn rows(&self) -> usize;
 
+    /// Keeps the first `rows` rows: takes back rows that turned out to be none.
+    fn truncate(&mut self, rows: usize);
+
     /// Takes the columns, in the order given at construction; the decoder is empty after it.
     fn finish(&mut self) -> Vec<ArrayRef>;
 

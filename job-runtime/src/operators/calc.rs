@@ -10,7 +10,7 @@ use crate::schema::arrow_schema;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use arrow_select::filter::{filter_record_batch, prep_null_mask_filter};
+use arrow_select::filter::prep_null_mask_filter;
 use datafusion_physical_expr::PhysicalExpr;
 use millrace_planner::expression::ExpressionKind;
 use millrace_planner::plan::{self, Schema};
@@ -66,9 +66,11 @@ impl Calc {
             }
         };
         let rows = batch.rows.project(&self.needed).or_kind(ErrorKind::FailJob, "a projection of missing columns")?;
-        let Some(keep) = keep else { return Ok(batch.with_rows(rows)) };
-        let rows = filter_record_batch(&rows, &keep).or_kind(ErrorKind::FailJob, "filtering")?;
-        Ok(Batch { rows, origin: batch.origin.as_ref().map(|origin| origin.filter(&keep)) })
+        let batch = batch.with_rows(rows);
+        match keep {
+            Some(keep) => batch.filter(&keep),
+            None => Ok(batch),
+        }
     }
 
     fn project(&self, rows: &RecordBatch) -> Result<RecordBatch, String> {

@@ -2,7 +2,6 @@
 //! with the reason, and the others go on.
 
 use super::Output;
-use super::slice_assigner::keep_rows;
 use crate::batch::{Batch, FailureReason};
 use crate::error::{Error, Result};
 use arrow_array::{BooleanArray, RecordBatch};
@@ -23,7 +22,7 @@ pub(super) fn evaluate_rows<T>(
         keep[row] = false;
         output.fail(batch.failed(row, FailureReason::Evaluate, message))?;
     }
-    let rest = keep_rows(&batch, &BooleanArray::from(keep))?;
+    let rest = batch.filter(&BooleanArray::from(keep))?;
     let value = evaluate(&rest.rows).map_err(|message| {
         Error::fail_job(format!("an expression fails for rows that it had values for: {message}"))
     })?;

@@ -3,13 +3,12 @@
 
 use super::window::{Windows, session_time_zone};
 use super::{Context, Output};
-use crate::batch::{Batch, FailureReason, Origin};
-use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::batch::{Batch, FailureReason};
+use crate::error::{Error, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
 use arrow_array::{Array, ArrayRef, BooleanArray, PrimitiveArray};
 use arrow_schema::{DataType as ArrowType, TimeUnit};
-use arrow_select::filter::filter_record_batch;
 use millrace_planner::plan::{Window, WindowTime};
 use std::sync::Arc;
 
@@ -73,7 +72,7 @@ impl SliceAssigner {
             keep[row] = false;
             output.fail(batch.failed(row, reason, message))?;
         }
-        Ok(Assigned { batch: keep_rows(&batch, &BooleanArray::from(keep))?, slice_ends })
+        Ok(Assigned { batch: batch.filter(&BooleanArray::from(keep))?, slice_ends })
     }
 
     fn slice(&self, time: Option<i64>, passed: i64, run: &mut Run) -> Result<i64, (FailureReason, String)> {
@@ -117,12 +116,6 @@ struct Run {
     from: i64,
     until: i64,
     slice_end: i64,
-}
-
-/// The rows that `keep` is TRUE for, with where they came from.
-pub(super) fn keep_rows(batch: &Batch, keep: &BooleanArray) -> Result<Batch> {
-    let rows = filter_record_batch(&batch.rows, keep).or_kind(ErrorKind::FailJob, "dropping failed rows")?;
-    Ok(Batch { rows, origin: batch.origin.as_ref().map(|origin: &Origin| origin.filter(keep)) })
 }
 
 /// Epoch milliseconds as Flink prints a TIMESTAMP(3); the number where no calendar reaches.

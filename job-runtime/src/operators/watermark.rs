@@ -3,7 +3,7 @@
 //! when it is emitted (the runtime asks periodically), and which partitions are idle (the source knows).
 
 use super::row_evaluation::evaluate_rows;
-use super::slice_assigner::{for_each_rowtime, keep_rows, show_millis};
+use super::slice_assigner::{for_each_rowtime, show_millis};
 use super::{ActiveInput, Context, Operator, Output, Progress};
 use crate::batch::{Batch, FailureReason};
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ impl Watermark {
             keep[row] = false;
             output.fail(batch.failed(row, FailureReason::Evaluate, message))?;
         }
-        keep_rows(&batch, &BooleanArray::from(keep))
+        batch.filter(&BooleanArray::from(keep))
     }
 
     fn too_late_message(&self, time: i64, limit: i64) -> String {

@@ -19,21 +19,18 @@ pub struct FailedRows {
 impl FailedRows {
     /// A policy of `DeadLetter` without a topic is the user's error.
     pub fn new(job: &str, policies: ErrorPolicies, topic: Option<&str>, metrics: &Arc<Metrics>) -> Result<Self> {
-        let wanted = [("decode", policies.decode), ("evaluate", policies.evaluate), ("late", policies.late)];
-        if let (Some((name, _)), None) = (wanted.iter().find(|(_, p)| *p == ErrorPolicy::DeadLetter), topic) {
+        let wanting = FailureReason::ALL.into_iter().find(|reason| policies.of(*reason) == ErrorPolicy::DeadLetter);
+        if let (Some(reason), None) = (wanting, topic) {
             return Err(Error::user_fault(format!(
-                "errors.{name} is DeadLetter, but there is no deadLetterTopic: name one"
+                "errors.{} is DeadLetter, but there is no deadLetterTopic: name one",
+                reason.name()
             )));
         }
         Ok(Self { policies, topic: topic.map(Into::into), job: job.into(), metrics: metrics.clone() })
     }
 
     pub fn handle(&self, row: FailedRow, outputs: &mut Outputs) -> Result<()> {
-        let policy = match row.reason {
-            FailureReason::Decode => self.policies.decode,
-            FailureReason::Evaluate => self.policies.evaluate,
-            FailureReason::Late => self.policies.late,
-        };
+        let policy = row.policy.unwrap_or_else(|| self.policies.of(row.reason));
         self.metrics.row_failed(row.reason, policy);
         match policy {
             ErrorPolicy::Drop => Ok(()),
@@ -50,7 +47,7 @@ impl FailedRows {
     fn letter(&self, row: &FailedRow) -> HeadedRecord {
         let text = |s: &str| Some(s.as_bytes().to_vec());
         let mut headers = vec![
-            ("millrace.error.reason".to_owned(), text(reason(row.reason))),
+            ("millrace.error.reason".to_owned(), text(row.reason.name())),
             ("millrace.error.message".to_owned(), text(&row.message)),
             ("millrace.job".to_owned(), text(&self.job)),
         ];
@@ -70,26 +67,19 @@ impl FailedRows {
     }
 }
 
-fn reason(reason: FailureReason) -> &'static str {
-    match reason {
-        FailureReason::Decode => "decode",
-        FailureReason::Evaluate => "evaluate",
-        FailureReason::Late => "late",
-    }
-}
-
 fn describe(row: &FailedRow) -> String {
     let place = row.record.as_ref().map(|(records, index)| {
         format!(" (record {}-{} at offset {})", records.topic(), records.partition(), records.offset(*index))
     });
-    let (name, hint) = match row.reason {
-        FailureReason::Decode => ("a record can't be decoded", "errors.decode"),
-        FailureReason::Evaluate => ("a row has no result", "errors.evaluate"),
-        FailureReason::Late => ("a row is late", "errors.late"),
+    let what = match row.reason {
+        FailureReason::Decode => "a record can't be decoded",
+        FailureReason::Evaluate => "a row has no result",
+        FailureReason::Late => "a row is late",
     };
     format!(
-        "{name}: {}{}; set {hint} to DeadLetter or Drop to go on without it",
+        "{what}: {}{}; set errors.{} to DeadLetter or Drop to go on without it",
         row.message,
-        place.unwrap_or_default()
+        place.unwrap_or_default(),
+        row.reason.name()
     )
 }

@@ -2,6 +2,7 @@
 //! transaction, or holds them back while the transaction before it is being committed.
 
 pub mod outputs;
+mod not_null;
 mod kafka;
 mod print;
 mod print_text;
@@ -33,7 +34,7 @@ pub struct SinkContext {
 }
 
 pub fn build(sink: &Sink, input: &Schema, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
-    Ok(match sink.table.connector {
+    let writer: Box<dyn SinkWriter> = match sink.table.connector {
         Connector::Kafka => Box::new(kafka::KafkaSink::new(sink, input, context)?),
         Connector::Print => Box::new(print::PrintSink::new(sink, context.task)),
         Connector::Blackhole => Box::new(blackhole::BlackholeSink),
@@ -43,5 +44,6 @@ pub fn build(sink: &Sink, input: &Schema, context: &SinkContext) -> Result<Box<d
                 sink.table.name
             )));
         }
-    })
+    };
+    Ok(not_null::enforced(writer, sink))
 }

@@ -12,6 +12,7 @@ use millrace_planner::connector::KafkaOptions;
 use millrace_planner::plan::NodeId;
 use millrace_protocol::assignment::task_of_partition;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -48,10 +49,16 @@ impl Discovery {
         let Some(interval) = scans.iter().map(|s| s.interval).min() else {
             return Ok(Self { stop: None, thread: None });
         };
+        let mut admins = BTreeMap::new();
+        for scan in &scans {
+            if let Entry::Vacant(entry) = admins.entry(scan.cluster.clone()) {
+                entry.insert(AdminClient::new(&scan.cluster)?);
+            }
+        }
         let run = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 for scan in &mut scans {
-                    if let Err(error) = look(scan, parallelism, &targets, clock.as_ref()) {
+                    if let Err(error) = look(scan, &admins[&scan.cluster], parallelism, &targets, clock.as_ref()) {
                         tracing::warn!(table = %scan.table, %error, "could not look for new partitions");
                     }
                 }
@@ -77,12 +84,12 @@ impl Drop for Discovery {
 
 fn look(
     scan: &mut DiscoveredScan,
+    admin: &AdminClient,
     parallelism: u32,
     targets: &BTreeMap<u32, Sender<AddedPartition>>,
     clock: &dyn Clock,
 ) -> Result<()> {
-    let admin = AdminClient::new(&scan.cluster)?;
-    let topics = describe_topics(&scan.table, &scan.options.topics, &admin, clock)?;
+    let topics = describe_topics(&scan.table, &scan.options.topics, admin, clock)?;
     let startup = Startup {
         operator: scan.operator,
         table: &scan.table,

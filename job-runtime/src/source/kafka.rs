@@ -10,9 +10,8 @@ use crate::error::{ErrorContext, ErrorKind, Result};
 use crate::kafka::consumer::FetchedRecords;
 use crate::kafka::{FetchQueue, Fetched};
 use crate::operators::ActiveInput;
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::SchemaRef;
-use arrow_select::filter::filter;
 use millrace_planner::plan::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,35 +115,31 @@ impl KafkaSource {
             _ => records.offset(count - 1) + 1,
         };
         let (mut index, mut failed, mut bytes) = (Vec::with_capacity(count), Vec::new(), 0);
-        // Rows that the value's decoder appended although the key then failed.
-        let mut half: Vec<usize> = Vec::new();
         for record in 0..count {
             let payload = records.payload(record);
             bytes += payload.map_or(0, <[u8]>::len) as u64;
-            let row = self.layout.decoder.rows();
+            let rows = self.layout.decoder.rows();
             let decoded = match (self.layout.decoder.decode(payload), &mut self.layout.key) {
-                (Ok(Decoded::Row), Some(key)) => {
-                    key.decoder.decode(records.key(record)).inspect_err(|_| half.push(row))
-                }
+                (Ok(Decoded::Row), Some(key)) => key.decoder.decode(records.key(record)),
                 (decoded, _) => decoded,
             };
+            if decoded != Ok(Decoded::Row) {
+                // The value may have been a row although the key is none.
+                self.layout.decoder.truncate(rows);
+            }
             match decoded {
                 Ok(Decoded::Row) => index.push(record as u32),
                 // A record without a key has no row, like one without a value.
-                Ok(Decoded::Skipped) if self.layout.decoder.rows() > row => half.push(row),
                 Ok(Decoded::Skipped) => {}
                 Err(error) => failed.push(FailedRow {
                     reason: FailureReason::Decode,
                     message: error.to_string(),
+                    policy: None,
                     record: Some((records.clone(), record)),
                 }),
             }
         }
-        let decoded_rows = self.layout.decoder.rows();
         let mut physical = self.layout.decoder.finish();
-        if !half.is_empty() {
-            physical = without(physical, decoded_rows, &half)?;
-        }
         if let Some(key) = &mut self.layout.key {
             physical = key.interleave(physical);
         }
@@ -224,14 +219,6 @@ impl KeyDecoder {
         let next = |&from_key: &bool| if from_key { key.next() } else { value.next() };
         self.from_key.iter().map(next).map(|column| column.expect("as many columns as were asked for")).collect()
     }
-}
-
-/// The columns without some rows.
-fn without(columns: Vec<ArrayRef>, rows: usize, dropped: &[usize]) -> Result<Vec<ArrayRef>> {
-    let mut keep = vec![true; rows];
-    dropped.iter().for_each(|&row| keep[row] = false);
-    let keep = BooleanArray::from(keep);
-    columns.iter().map(|c| filter(c, &keep).or_kind(ErrorKind::FailJob, "could not drop undecodable rows")).collect()
 }
 
 fn record_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {

@@ -1,5 +1,5 @@
 //! INSERT INTO: a query's columns to those of the table, by position, with Flink's implicit casts. Not
-//! here: NULLs for NOT NULL columns, which the sink finds row by row.
+//! here: NULLs for NOT NULL columns, which the sink finds when they come.
 
 use super::coerce::{assignable, cast};
 use super::literal;
@@ -51,7 +51,10 @@ pub(crate) fn insert(binder: &mut QueryBinder<'_>, insert: &Insert) -> Result<Tr
         projection.push((column.name.clone(), value));
     }
     let input = relation.tree.calc(None, projection);
-    let node = Node::Sink { input: Box::new(input), sink: Sink { table: sink, targets } };
+    let node = Node::Sink {
+        input: Box::new(input),
+        sink: Sink { table: sink, targets, not_null: binder.catalog.session.not_null_enforcer() },
+    };
     Ok(Tree { node, columns: Vec::new() })
 }
 

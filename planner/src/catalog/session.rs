@@ -4,19 +4,16 @@
 use crate::ast::Span;
 use crate::connector::{duration, nearest};
 use crate::error::{SqlError, SqlWarning};
+use crate::plan::NotNullEnforcer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const TIME_ZONE: &str = "table.local-time-zone";
-const PIPELINE_NAME: &str = "pipeline.name";
-const PARALLELISM: &str = "parallelism.default";
 const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 const RUNTIME_MODE: &str = "execution.runtime-mode";
+const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
 
-const EFFECTIVE: &[&str] = &[TIME_ZONE, PIPELINE_NAME, PARALLELISM, IDLE_TIMEOUT, RUNTIME_MODE];
-
-/// Largest parallelism: there are 1024 key groups.
-const MAX_PARALLELISM: u32 = 1024;
+const EFFECTIVE: &[&str] = &[TIME_ZONE, IDLE_TIMEOUT, RUNTIME_MODE, NOT_NULL_ENFORCER];
 
 /// Unlike Flink's, which is off: an input counts as idle only when it is read to its end, so that
 /// nothing is lost by not waiting for it.
@@ -33,6 +30,8 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("table.exec.state.ttl", "set spec.state.ttl in the manifest"),
     ("table.dml-sync", "a script is always run as one job"),
     ("sql-client.", "there is no SQL client"),
+    ("pipeline.name", "a job is named in its manifest"),
+    ("parallelism.default", "set spec.parallelism in the manifest"),
     ("pipeline.object-reuse", "rows are never copied between operators"),
     ("taskmanager.", "there are no task managers"),
     ("jobmanager.", "there is no job manager"),
@@ -53,18 +52,14 @@ impl Session {
         }
     }
 
-    pub fn pipeline_name(&self) -> Option<&str> {
-        self.get(PIPELINE_NAME)
-    }
-
-    /// None: as many tasks as the sources have partitions.
-    pub fn parallelism(&self) -> Option<u32> {
-        self.get(PARALLELISM).and_then(|text| text.trim().parse().ok())
-    }
-
     /// For tables that don't set `scan.watermark.idle-timeout`. Zero: an idle input is waited for.
     pub fn idle_timeout(&self) -> Duration {
         self.get(IDLE_TIMEOUT).and_then(|text| duration(text).ok()).unwrap_or(DEFAULT_IDLE_TIMEOUT)
+    }
+
+    /// For the INSERTs after it.
+    pub fn not_null_enforcer(&self) -> NotNullEnforcer {
+        self.get(NOT_NULL_ENFORCER).and_then(not_null_enforcer).unwrap_or_default()
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -91,17 +86,21 @@ fn check(key: &str, value: &str) -> Result<(), SqlError> {
     let wrong = |expected: &str| SqlError::invalid(format!("'{key}' is '{value}', but must be {expected}"));
     match key {
         TIME_ZONE if !looks_like_a_zone(value) => Err(wrong("the name of a time zone, for instance 'Europe/Berlin'")),
-        PIPELINE_NAME if value.trim().is_empty() => Err(wrong("a name")),
-        PARALLELISM => match value.trim().parse::<u32>() {
-            Ok(1..=MAX_PARALLELISM) => Ok(()),
-            _ => Err(wrong(&format!("a whole number from 1 to {MAX_PARALLELISM}"))),
-        },
         IDLE_TIMEOUT => duration(value).map(drop).map_err(|expected| wrong(&expected)),
         RUNTIME_MODE if value.eq_ignore_ascii_case("streaming") => Ok(()),
         RUNTIME_MODE if value.eq_ignore_ascii_case("batch") => Err(SqlError::unsupported(format!("'{key}' = 'batch'"))
             .hint("a stream that ends is 'scan.bounded.mode' = 'latest-offset', or `millrace run --bounded`")),
         RUNTIME_MODE => Err(wrong("'streaming'")),
+        NOT_NULL_ENFORCER if not_null_enforcer(value).is_none() => Err(wrong("'ERROR' or 'DROP'")),
         _ => Ok(()),
+    }
+}
+
+fn not_null_enforcer(value: &str) -> Option<NotNullEnforcer> {
+    match value.to_ascii_uppercase().as_str() {
+        "ERROR" => Some(NotNullEnforcer::Error),
+        "DROP" => Some(NotNullEnforcer::Drop),
+        _ => None,
     }
 }
 

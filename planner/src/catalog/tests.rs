@@ -72,10 +72,10 @@ fn an_insert_is_given_back_where_it_stands() {
 #[test]
 fn reset_brings_defaults_back() {
     let (catalog, _) = catalog(
-        "SET 'table.local-time-zone' = 'Asia/Tokyo'; SET 'parallelism.default' = '4'; RESET 'table.local-time-zone';",
+        "SET 'table.local-time-zone' = 'Asia/Tokyo'; SET 'table.exec.source.idle-timeout' = '4 s'; RESET 'table.local-time-zone';",
     );
     assert_eq!(catalog.session.time_zone(), "UTC");
-    assert_eq!(catalog.session.parallelism(), Some(4));
+    assert_eq!(catalog.session.idle_timeout(), Duration::from_secs(4));
 }
 
 #[test]

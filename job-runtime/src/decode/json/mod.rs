@@ -29,10 +29,12 @@ mod fields;
 mod keys;
 mod number;
 mod read;
+mod runs;
 mod scan;
 mod string;
 mod time;
 mod tree;
+mod validity;
 
 #[cfg(test)]
 mod tests;
@@ -130,6 +132,10 @@ impl RecordDecoder for JsonDecoder {
 
     fn rows(&self) -> usize {
         self.record.rows()
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.record.truncate(rows);
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {

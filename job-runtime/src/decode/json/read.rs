@@ -2,9 +2,10 @@
 //! strings, and everything can become a string.
 
 use super::base64;
-use super::column::{Bytes, Column, List, Map, Row, Storage};
+use super::column::{Column, Entries, List, Map, Row, Storage};
 use super::fault::{Fault, Parsed};
 use super::number::{self, Decimal};
+use super::runs::{Bytes, Parts, Runs};
 use super::scan::Cursor;
 use super::string::find_special;
 use super::time;
@@ -88,8 +89,8 @@ impl Column {
                     None => None,
                 }
             }
-            Storage::Binary(bytes) => match text(cursor, scratch)?.and_then(|t| base64::decode(t, &mut bytes.data)) {
-                Some(()) => return end_bytes(bytes, start),
+            Storage::Binary(bytes) => match text(cursor, scratch)?.and_then(|t| base64::decode(t, &mut bytes.parts)) {
+                Some(()) => return end_row(bytes, start),
                 None => None,
             },
             Storage::Date(values) => text(cursor, scratch)?.and_then(time::parse_date).map(|v| values.push(v)),
@@ -179,17 +180,17 @@ fn boolean(cursor: &mut Cursor<'_>, scratch: &mut Vec<u8>) -> Parsed<Option<bool
 fn append_text(bytes: &mut Bytes, cursor: &mut Cursor<'_>) -> Parsed {
     let start = cursor.pos;
     if cursor.peek() == b'"' {
-        cursor.string()?.append_to(&mut bytes.data);
+        cursor.string()?.append_to(&mut bytes.parts);
     } else {
         cursor.skip_value()?;
-        append_compact(&cursor.bytes[start..cursor.pos], &mut bytes.data);
+        append_compact(&cursor.bytes[start..cursor.pos], &mut bytes.parts);
     }
-    end_bytes(bytes, start)
+    end_row(bytes, start)
 }
 
 #[inline]
-fn end_bytes(bytes: &mut Bytes, position: usize) -> Parsed {
-    if bytes.end_row() { Ok(()) } else { Err(Fault::value(position, TOO_LARGE)) }
+fn end_row<P: Parts>(runs: &mut Runs<P>, position: usize) -> Parsed {
+    if runs.end_row() { Ok(()) } else { Err(Fault::value(position, TOO_LARGE)) }
 }
 
 /// Copies a value that was walked over; its strings stay as they are written.
@@ -220,14 +221,10 @@ impl List {
         let mut first = true;
         while cursor.next_element(first, b']')? {
             first = false;
-            self.elements.append(cursor, rules)?;
+            self.parts.append(cursor, rules)?;
         }
         cursor.close();
-        if !self.offsets.push(self.elements.rows()) {
-            return Err(Fault::value(start, TOO_LARGE));
-        }
-        self.validity.push_valid();
-        Ok(())
+        end_row(self, start)
     }
 }
 
@@ -242,23 +239,21 @@ impl Row {
 impl Map {
     fn append(&mut self, cursor: &mut Cursor<'_>, rules: &mut Rules) -> Parsed {
         let start = cursor.mark();
-        self.append_entries(cursor, rules, &[])?;
-        let first = self.first_entry();
-        if let Some(repeated) = self.repeated_keys(first) {
+        self.parts.append(cursor, rules, &[])?;
+        let first = self.unended();
+        if let Some(repeated) = self.parts.repeated_keys(first) {
             // Rare: read it again without them.
-            self.truncate_entries(first);
+            self.parts.truncate(first);
             cursor.rewind(start);
-            self.append_entries(cursor, rules, &repeated)?;
+            self.parts.append(cursor, rules, &repeated)?;
         }
-        if !self.offsets.push(self.entries()) {
-            return Err(Fault::value(start.0, TOO_LARGE));
-        }
-        self.validity.push_valid();
-        Ok(())
+        end_row(self, start.0)
     }
+}
 
+impl Entries {
     /// Appends the entries of the object under the cursor but for those at the places of `left_out`.
-    fn append_entries(&mut self, cursor: &mut Cursor<'_>, rules: &mut Rules, left_out: &[bool]) -> Parsed {
+    fn append(&mut self, cursor: &mut Cursor<'_>, rules: &mut Rules, left_out: &[bool]) -> Parsed {
         cursor.open()?;
         let mut place = 0;
         while cursor.next_element(place == 0, b'}')? {
@@ -274,8 +269,8 @@ impl Map {
                 cursor.skip_value()?;
                 continue;
             }
-            key.append_to(&mut self.keys.data);
-            end_bytes(&mut self.keys, key_start)?;
+            key.append_to(&mut self.keys.parts);
+            end_row(&mut self.keys, key_start)?;
             let value_start = cursor.pos;
             if self.values_required && cursor.peek() == b'n' {
                 return Err(Fault::value(value_start, "a MULTISET's count can't be null"));
@@ -294,7 +289,7 @@ impl Map {
     /// For each entry from `first` on, whether its key comes again later; None if no key does.
     fn repeated_keys(&self, first: usize) -> Option<Vec<bool>> {
         const FEW: usize = 8;
-        let entries = self.entries();
+        let entries = self.count();
         if entries - first <= FEW {
             let distinct = (first + 1..entries).all(|b| (first..b).all(|a| self.keys.row(a) != self.keys.row(b)));
             if distinct {

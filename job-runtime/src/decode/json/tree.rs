@@ -1,8 +1,9 @@
 //! Builds the tree of wanted fields from a table's columns. Everything that can't be decoded is refused
 //! here, so that reading a record knows no unsupported types.
 
-use super::column::{Column, List, Map, Row, Storage, Values};
+use super::column::{Column, Entries, Row, Storage, Values};
 use super::fields::{Fields, Slot};
+use super::runs::Runs;
 use super::time::TimestampLayout;
 use crate::error::{Error, Result};
 use crate::schema::{arrow_type, time_unit};
@@ -71,11 +72,7 @@ fn storage(kind: &TypeKind, format: TimestampFormat) -> Result<Storage> {
         TypeKind::Time { precision } => Storage::Time { values: Values::default(), precision: *precision },
         TypeKind::Timestamp { precision } => timestamp(*precision, false, format),
         TypeKind::TimestampLtz { precision } => timestamp(*precision, true, format),
-        TypeKind::Array(element) => Storage::List(List {
-            validity: Default::default(),
-            offsets: Default::default(),
-            elements: Box::new(column(element, format)?),
-        }),
+        TypeKind::Array(element) => Storage::List(Runs::new(Box::new(column(element, format)?))),
         TypeKind::Map(key, value) => map(kind, key, column(value, format)?, false)?,
         TypeKind::Multiset(element) => map(kind, element, column(&DataType::not_null(TypeKind::Int), format)?, true)?,
         TypeKind::Row(row) => {
@@ -108,11 +105,6 @@ fn map(kind: &TypeKind, key: &DataType, values: Column, values_required: bool) -
             "the JSON format doesn't support a type other than a character string as the key of a map: {kind}"
         )));
     }
-    Ok(Storage::Map(Map {
-        validity: Default::default(),
-        offsets: Default::default(),
-        keys: Default::default(),
-        values: Box::new(values),
-        values_required,
-    }))
+    let entries = Entries { keys: Default::default(), values: Box::new(values), values_required };
+    Ok(Storage::Map(Runs::new(entries)))
 }

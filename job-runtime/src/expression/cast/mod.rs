@@ -5,6 +5,7 @@
 mod numeric;
 mod text;
 mod temporal;
+mod collection;
 
 use super::call::{Arguments, Kernel};
 use super::zone::Zone;
@@ -27,7 +28,8 @@ pub(super) fn kernel(from: &TypeKind, to: &TypeKind, try_cast: bool, zone: Zone)
     } else if cast.arrow_does_it() {
         Some(Arc::new(move |a: &Arguments| Ok(arrow_cast(&a.expanded(0)?, &target)?)) as Kernel)
     } else {
-        numeric::kernel(&cast).or_else(|| text::kernel(&cast)).or_else(|| temporal::kernel(&cast))
+        let kernel = numeric::kernel(&cast).or_else(|| text::kernel(&cast)).or_else(|| temporal::kernel(&cast));
+        kernel.or_else(|| collection::kernel(&cast))
     };
     kernel.ok_or_else(|| Error::user_fault(format!("a cast from {from} to {to} is not supported yet")))
 }

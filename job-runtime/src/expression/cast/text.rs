@@ -1,4 +1,5 @@
-//! From and to text and bytes. Not here: dates and times (`temporal.rs`).
+//! From and to text and bytes. Not here: dates and times (`temporal.rs`), and what has parts
+//! (`collection.rs`).
 
 use super::Cast;
 use crate::expression::call::{Arguments, Kernel, failure};

@@ -48,7 +48,8 @@ END;
 SET 'table.local-time-zone' = 'Europe/Berlin';
 SET table.exec.source.idle-timeout = 3 s;
 SET 'execution.checkpointing.interval' = '10s';
-SET 'parallelism.defualt' = '3';
+SET 'parallelism.default' = '3';
+SET 'execution.runtime-mod' = 'streaming';
 SET 'my.own' = 'x';
 CREATE TABLE t (a INT) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'json', 'properties.acks' = '1',
   'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'p', 'scan.watermark.emit.strategy' = 'on-event');

@@ -1,0 +1,4 @@
+--! use orders
+CREATE TABLE s (a BIGINT NOT NULL, b STRING) WITH ('connector' = 'blackhole');
+SET 'table.exec.sink.not-null-enforcer' = 'DROP';
+INSERT INTO s SELECT id, customer FROM orders;
