@@ -92,13 +92,20 @@ fn every_expression_fits_its_input() {
     each_plan(|name, plan| {
         for (id, node) in plan.nodes.iter().enumerate() {
             assert!(node.inputs.iter().all(|input| *input < id), "{name}: node {id} stands before its input");
-            let input = node.inputs.first().map(|input| &plan.nodes[*input].schema.columns);
+            let input: Vec<_> = node.inputs.iter().flat_map(|input| &plan.nodes[*input].schema.columns).collect();
             let (expressions, outputs): (Vec<&Expression>, _) = match &node.operator {
                 Operator::Calc(calc) => (calc.projection.iter().chain(&calc.filter).collect(), Some(&calc.projection)),
                 Operator::Watermark(watermark) => (vec![&watermark.expression], None),
+                Operator::WindowJoin(join) => {
+                    let emitted = join.output.iter().map(|column| &input[*column].data_type);
+                    assert!(
+                        emitted.eq(node.schema.columns.iter().map(|column| &column.data_type)),
+                        "{name}: node {id}"
+                    );
+                    (join.condition.iter().collect(), None)
+                }
                 _ => continue,
             };
-            let input = input.unwrap_or_else(|| panic!("{name}: node {id} has no input"));
             for expression in expressions {
                 expression.walk(&mut |part| {
                     if let ExpressionKind::Column(column) = part.kind {
