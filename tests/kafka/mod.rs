@@ -15,4 +15,5 @@ mod partitions;
 mod idle;
 mod late;
 mod poison;
+mod join;
 mod embedded;
