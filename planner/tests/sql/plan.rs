@@ -130,13 +130,18 @@ fn operators_keep_their_ids_when_another_query_joins_the_script() {
         CREATE TABLE u (b INT, d INT) WITH ('connector' = 'print');";
     let counts = "INSERT INTO s SELECT a, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
         GROUP BY a, window_start, window_end;";
+    let joins = "INSERT INTO u SELECT l.b, r.b FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) AS l \
+        JOIN TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) AS r ON l.a = r.a AND \
+        l.window_start = r.window_start AND l.window_end = r.window_end AND l.b < r.c.d;";
     let other = "INSERT INTO u SELECT b, c.d FROM t WHERE b > 1;";
     let ids = |sql: &str| {
         let plan = plan_script(sql, &PlanOptions::default()).expect("the script is right").plan;
         let stateful = plan.nodes.into_iter().filter(|node| !matches!(node.operator, Operator::Calc(_)));
         stateful.map(|node| node.operator_id).collect::<BTreeSet<_>>()
     };
-    let alone = ids(&format!("{tables}{counts}"));
-    assert!(alone.is_subset(&ids(&format!("{tables}{counts}{other}"))));
-    assert!(alone.is_subset(&ids(&format!("{tables}{other}{counts}"))));
+    for query in [counts, joins] {
+        let alone = ids(&format!("{tables}{query}"));
+        assert!(alone.is_subset(&ids(&format!("{tables}{query}{other}"))));
+        assert!(alone.is_subset(&ids(&format!("{tables}{other}{query}"))));
+    }
 }

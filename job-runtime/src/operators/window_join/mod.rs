@@ -38,6 +38,7 @@ use arrow_select::take::take_record_batch;
 use datafusion_physical_expr::PhysicalExpr;
 use millrace_planner::expression::ExpressionKind;
 use millrace_planner::plan::{self, JoinSide, Node, Schema};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -256,7 +257,8 @@ impl Pairs {
         let Some(condition) = &self.condition else { return Ok(pairs) };
         let evaluated = evaluate_rows(Batch::new(pairs), |rows| evaluate(condition.as_ref(), rows), output)?;
         let (pairs, keep): (Batch, ArrayRef) = evaluated;
-        let keep = prep_null_mask_filter(keep.as_boolean());
+        let keep = keep.as_boolean();
+        let keep = if keep.null_count() > 0 { prep_null_mask_filter(keep) } else { keep.clone() };
         filter_record_batch(&pairs.rows, &keep).or_kind(ErrorKind::FailJob, "filtering joined rows")
     }
 }
@@ -381,10 +383,8 @@ impl Operator for WindowJoin {
             let window = open.entry(window_end).or_default();
             window.restore(side, key, number)?;
             let reader = match readers.entry((window_end, side)) {
-                std::collections::btree_map::Entry::Occupied(reader) => reader.into_mut(),
-                std::collections::btree_map::Entry::Vacant(place) => {
-                    place.insert(RowReader::new(inputs[side].schema.clone())?)
-                }
+                Entry::Occupied(reader) => reader.into_mut(),
+                Entry::Vacant(place) => place.insert(RowReader::new(inputs[side].schema.clone())?),
             };
             reader.read(value)?;
             if reader.len() >= MOST.0 || reader.bytes() >= MOST.1 {
