@@ -1,9 +1,11 @@
 //! The data directory: who owns it, and whether this version can read it.
 //!
-//!     <data_dir>/format            name and version of what follows
-//!     <data_dir>/lock              held, by the operating system, while a broker runs
-//!     <data_dir>/journal           topics, producer ids, transactions, offsets
-//!     <data_dir>/topics/<name>/<topic id>/<partition>/<first offset>.log
+//! ```text
+//! <data_dir>/format            name and version of what follows
+//! <data_dir>/lock              held, by the operating system, while a broker runs
+//! <data_dir>/journal           topics, producer ids, transactions, offsets
+//! <data_dir>/topics/<name>/<topic id>/<partition>/<first offset>.log
+//! ```
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};

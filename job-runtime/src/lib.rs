@@ -10,6 +10,7 @@ pub mod kafka;
 pub mod source;
 pub mod decode;
 pub mod key;
+pub mod row;
 pub mod expression;
 pub mod operators;
 pub mod exchange;

@@ -5,7 +5,7 @@ mod expression;
 
 use crate::plan::{
     AggregateCall, Node, NodeId, NotNullEnforcer, Operator, Plan, ScanColumn, SinkTarget, Window, WindowAggregate,
-    WindowKind, WindowProperty, WindowTime,
+    WindowJoin, WindowKind, WindowProperty, WindowTime,
 };
 use std::fmt::Write;
 
@@ -30,7 +30,8 @@ impl Plan {
     fn explain_node(&self, id: NodeId, depth: usize, printed: &mut [bool], text: &mut String) {
         let node = &self.nodes[id];
         let indent = if depth == 0 { String::new() } else { format!("{}+- ", "   ".repeat(depth - 1)) };
-        let is_shared = self.consumers(id).nth(1).is_some();
+        // Both sides of a join can be one node.
+        let is_shared = self.nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == id).nth(1).is_some();
         let mark = if is_shared { format!(" [#{id}]") } else { String::new() };
         if printed[id] {
             let _ = writeln!(text, "{indent}{} (see above){mark}", name(&node.operator));
@@ -61,6 +62,7 @@ fn name(operator: &Operator) -> &'static str {
         Operator::WindowTableFunction(_) => "WindowTableFunction",
         Operator::LocalWindowAggregate(_) => "LocalWindowAggregate",
         Operator::GlobalWindowAggregate(_) => "GlobalWindowAggregate",
+        Operator::WindowJoin(_) => "WindowJoin",
         Operator::Exchange(_) => "Exchange",
         Operator::Union => "Union",
         Operator::Values(_) => "Values",
@@ -96,6 +98,7 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         Operator::WindowTableFunction(function) => window(&function.window, &input),
         Operator::LocalWindowAggregate(aggregate) => local(aggregate, &input),
         Operator::GlobalWindowAggregate(aggregate) => global(aggregate, node, &input),
+        Operator::WindowJoin(join) => window_join(plan, node, join),
         Operator::Exchange(exchange) if exchange.keys.is_empty() => "to one task".to_owned(),
         Operator::Exchange(exchange) => format!("hash=[{}]", names(&exchange.keys, &input)),
         Operator::Union => format!("all=[{}]", joined(node.schema.columns.iter().map(|column| column.name.clone()))),
@@ -138,7 +141,16 @@ fn names(columns: &[usize], input: &[&str]) -> String {
 }
 
 fn window(window: &Window, input: &[&str]) -> String {
-    let (mut text, offset) = match window.kind {
+    let time = match window.time {
+        WindowTime::Event { column, .. } => input[column],
+        WindowTime::Processing => "processing",
+    };
+    format!("window={}, time=[{time}]", window_kind(window.kind))
+}
+
+/// A window's function with its intervals.
+pub(crate) fn window_kind(kind: WindowKind) -> String {
+    let (mut text, offset) = match kind {
         WindowKind::Tumble { size, offset } => (format!("TUMBLE(size=[{}]", duration(size)), offset),
         WindowKind::Hop { size, slide, offset } => {
             (format!("HOP(size=[{}], slide=[{}]", duration(size), duration(slide)), offset)
@@ -150,10 +162,31 @@ fn window(window: &Window, input: &[&str]) -> String {
     if offset != 0 {
         let _ = write!(text, ", offset=[{}]", duration(offset));
     }
-    match window.time {
-        WindowTime::Event { column, .. } => format!("window={text}), time=[{}]", input[column]),
-        WindowTime::Processing => format!("window={text}), time=[processing]"),
-    }
+    text + ")"
+}
+
+fn window_join(plan: &Plan, node: &Node, join: &WindowJoin) -> String {
+    let of_side = |input: usize, side: &str| {
+        let columns = plan.nodes[node.inputs[input]].schema.columns.iter();
+        columns.map(|column| format!("{side}.{}", column.name)).collect::<Vec<_>>()
+    };
+    let (left, right) = (of_side(0, "left"), of_side(1, "right"));
+    let pairs = join.left.keys.iter().zip(&join.right.keys);
+    let keys = pairs.map(|(one, other)| format!("{} = {}", left[*one], right[*other]));
+    let both: Vec<&str> = left.iter().chain(&right).map(String::as_str).collect();
+    let condition =
+        join.condition.as_ref().map(|condition| format!(", where=[{}]", expression::print(condition, &both)));
+    let output = join.output.iter().zip(&node.schema.columns).map(|(index, column)| match both[*index] {
+        text if text.split_once('.').is_some_and(|(_, name)| name == column.name) => text.to_owned(),
+        text => format!("{text} AS {}", column.name),
+    });
+    format!(
+        "window={}, on=[{}]{}, select=[{}]",
+        window_kind(join.window),
+        joined(keys),
+        condition.unwrap_or_default(),
+        joined(output)
+    )
 }
 
 /// In the largest unit that divides it.

@@ -66,6 +66,9 @@ pub enum Operator {
     /// Second phase, keyed; merges the partial columns. Emits: the keys, each call's result, then the
     /// window properties asked for.
     GlobalWindowAggregate(WindowAggregate),
+    /// Two inputs, each behind an exchange by its keys: joins the rows that are in the same window and agree in
+    /// their keys, once the window has passed. Emits what its `output` says.
+    WindowJoin(WindowJoin),
     /// Sends each row to the task that owns its key; with no keys, to task 0.
     Exchange(Exchange),
     /// Passes on the rows of all its inputs, which have one schema; its watermark is the least of theirs.
@@ -234,6 +237,32 @@ pub enum AggregateFunction {
     Min,
     Max,
     Avg,
+}
+
+/// An inner join of rows that carry their window. Where both inputs are meant, their columns are numbered
+/// through: those of the left one, then those of the right one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowJoin {
+    /// What windows the rows of both inputs are in. Always of event time.
+    pub window: WindowKind,
+    /// The windows follow the clock of the session's time zone, as those of a TIMESTAMP_LTZ do.
+    pub local_time_zone: bool,
+    pub left: JoinSide,
+    pub right: JoinSide,
+    /// BOOLEAN, over the columns of both inputs: pairs for which it is not TRUE don't join.
+    pub condition: Option<Expression>,
+    /// The columns of both inputs that it emits.
+    pub output: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinSide {
+    /// Columns of this input; each equals the one at the same place of the other side. A NULL equals nothing.
+    pub keys: Vec<usize>,
+    /// The column `window_end` of this input: with `window`, it says which window a row is in.
+    pub window_end: usize,
 }
 
 /// Keys are indexes into the input; none sends everything to task 0.

@@ -57,6 +57,11 @@ impl Graph {
                 let input = self.tree(*input)?;
                 return Ok(self.aggregate(input, window, keys, calls, properties, columns));
             }
+            TreeNode::WindowJoin { left, right, join } => {
+                let (left, right) = (self.tree(*left)?, self.tree(*right)?);
+                let inputs = vec![self.exchange(left, &join.left.keys), self.exchange(right, &join.right.keys)];
+                (Operator::WindowJoin(join), inputs)
+            }
             TreeNode::Union { inputs } => {
                 let inputs = inputs.into_iter().map(|input| self.tree(input)).collect::<Result<_, _>>()?;
                 (Operator::Union, inputs)
@@ -97,6 +102,12 @@ impl Graph {
         };
         let global = WindowAggregate { window: Window { time, ..window }, keys, calls: merged, properties };
         self.add(Operator::GlobalWindowAggregate(global), vec![exchange], columns)
+    }
+
+    /// Rows with the same values in `keys` at one task.
+    fn exchange(&mut self, input: NodeId, keys: &[usize]) -> NodeId {
+        let columns = self.nodes[input].schema.columns.clone();
+        self.add(Operator::Exchange(Exchange { keys: keys.to_vec() }), vec![input], columns)
     }
 
     fn add(&mut self, operator: Operator, inputs: Vec<NodeId>, columns: Vec<Column>) -> NodeId {

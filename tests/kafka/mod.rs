@@ -16,4 +16,5 @@ mod partitions;
 mod idle;
 mod late;
 mod poison;
+mod join;
 mod embedded;

@@ -6,6 +6,7 @@ use super::calc::Calc;
 use super::global_window_aggregate::GlobalWindowAggregate;
 use super::local_window_aggregate::LocalWindowAggregate;
 use super::watermark::Watermark;
+use super::window_join::WindowJoin;
 use super::window_table_function::WindowTableFunction;
 use crate::error::{Error, Result};
 use millrace_planner::plan::{Node, Operator as PlanOperator, Plan, Schema};
@@ -38,17 +39,22 @@ pub fn build(node: &Node, plan: &Plan, environment: &TaskEnvironment) -> Result<
             Box::new(WindowTableFunction::new(function, &node.schema, zone)?)
         }
         PlanOperator::LocalWindowAggregate(aggregate) => {
-            Box::new(LocalWindowAggregate::new(aggregate, input(node, plan)?, &node.schema, zone)?)
+            Box::new(LocalWindowAggregate::new(aggregate, input(node, plan, 0)?, &node.schema, zone)?)
         }
         PlanOperator::GlobalWindowAggregate(aggregate) => {
             let TaskEnvironment { task, parallelism, .. } = *environment;
-            Box::new(GlobalWindowAggregate::new(node, aggregate, input(node, plan)?, zone, task, parallelism)?)
+            Box::new(GlobalWindowAggregate::new(node, aggregate, input(node, plan, 0)?, zone, task, parallelism)?)
+        }
+        PlanOperator::WindowJoin(join) => {
+            let TaskEnvironment { task, parallelism, .. } = *environment;
+            let inputs = [input(node, plan, 0)?, input(node, plan, 1)?];
+            Box::new(WindowJoin::new(node, join, inputs, zone, task, parallelism)?)
         }
     };
     Ok(Some(operator))
 }
 
-fn input<'a>(node: &Node, plan: &'a Plan) -> Result<&'a Schema> {
-    let input = node.inputs.first().and_then(|&input| plan.nodes.get(input));
+fn input<'a>(node: &Node, plan: &'a Plan, port: usize) -> Result<&'a Schema> {
+    let input = node.inputs.get(port).and_then(|&input| plan.nodes.get(input));
     input.map(|node| &node.schema).ok_or_else(|| Error::fail_job("the plan has an operator without input"))
 }

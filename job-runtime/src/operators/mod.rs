@@ -12,6 +12,7 @@ mod interner;
 mod accumulator;
 pub mod local_window_aggregate;
 pub mod global_window_aggregate;
+pub mod window_join;
 #[cfg(test)]
 mod testing;
 

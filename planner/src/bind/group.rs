@@ -5,7 +5,7 @@
 use super::aggregate::{self, AggregateCalls, BoundCall, PROPERTIES, RESULTS};
 use super::call;
 use super::expression::ExpressionBinder;
-use super::relation::{Node, Relation, Role, TimeKind, Tree, WindowOrigin, column};
+use super::relation::{Node, Relation, Role, TimeKind, Tree, WindowOrigin, WindowRows, column};
 use super::scope::Scope;
 use super::window::{self, GroupWindow, window_bound, window_time};
 use crate::ast::Span;
@@ -121,7 +121,7 @@ impl Grouping {
             .at(span)
             .hint(format!("add {missing} to GROUP BY")));
         }
-        if !origin.aggregated
+        if origin.rows == WindowRows::Assigned
             && let Some((tree, window)) = window::detach(tree)
         {
             return Ok((tree, window, origin.time));
@@ -150,7 +150,7 @@ impl Grouping {
             columns.push(column("window_time", &window_time(time)));
             roles.push(Role::WindowTime);
         }
-        let origin = WindowOrigin { kind: window.kind, time, aggregated: true };
+        let origin = WindowOrigin { kind: window.kind, time, rows: WindowRows::Aggregated };
         let count = calls.len();
         let node = Node::WindowAggregate {
             input: Box::new(tree),
@@ -186,8 +186,11 @@ fn again(relation: &Relation, origin: WindowOrigin, span: Span) -> Result<(Tree,
         (WindowKind::Cumulate { .. }, _) => Some("CUMULATE"),
     };
     if let Some(name) = name {
-        let what =
-            if origin.aggregated { "a second aggregation over" } else { "an expression between aggregation and" };
+        let what = match origin.rows {
+            WindowRows::Assigned => "an expression between aggregation and",
+            WindowRows::Aggregated => "a second aggregation over",
+            WindowRows::Joined => "an aggregation of joined rows over",
+        };
         return Err(SqlError::unsupported(format!("{what} the windows of {name}")).at(span));
     }
     let TimeKind::Event { local_time_zone } = origin.time else {

@@ -14,6 +14,7 @@ mod spelling;
 mod window;
 mod aggregate;
 mod group;
+mod join;
 mod select;
 mod query;
 mod table;

@@ -3,6 +3,7 @@
 
 use super::coerce::{cast, common};
 use super::expression::ExpressionBinder;
+use super::join::{self, From};
 use super::relation::{Node, Relation, Role, Tree, column};
 use super::scope::Scope;
 use super::{literal, select, table, window};
@@ -13,8 +14,8 @@ use crate::expression::{Expression, ExpressionKind, Literal};
 use crate::parse::{TableOption, table_hints};
 use crate::types::{DataType, TypeKind};
 use sqlparser::ast::{
-    Expr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator, SetQuantifier, Spanned,
-    TableAlias, TableFactor, TableWithJoins, Values,
+    Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias,
+    TableFactor, TableWithJoins, Values,
 };
 
 /// Views inside views, and queries inside queries.
@@ -98,25 +99,34 @@ impl<'a> QueryBinder<'a> {
         }
     }
 
-    /// FROM, which has one table.
-    pub(super) fn from(&mut self, from: &[TableWithJoins], span: Span) -> Result<Source, SqlError> {
-        match from {
-            [] => Ok(Source { relation: nothing(), qualifier: Vec::new() }),
-            [only] => match only.joins.first() {
-                None => self.factor(&only.relation),
-                Some(join) => Err(SqlError::unsupported(match &join.join_operator {
-                    JoinOperator::CrossJoin(_) => "CROSS JOIN",
-                    JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => "LEFT JOIN",
-                    JoinOperator::Right(_) | JoinOperator::RightOuter(_) => "RIGHT JOIN",
-                    JoinOperator::FullOuter(_) => "FULL OUTER JOIN",
-                    _ => "JOIN",
-                })
-                .at(join.relation.span().into())),
-            },
-            [_, second, ..] => {
-                Err(SqlError::unsupported("a join of several tables in FROM").at(second.span().into()).at(span))
-            }
+    /// FROM. Its tables are bound, and not joined yet: WHERE may say how.
+    pub(super) fn from(&mut self, from: &[TableWithJoins]) -> Result<From, SqlError> {
+        let mut bound = From::default();
+        if from.is_empty() {
+            bound.add(Source { relation: nothing(), qualifier: Vec::new() }, Span::default())?;
         }
+        for (number, table) in from.iter().enumerate() {
+            if number > 0 && !table.joins.is_empty() {
+                return Err(SqlError::unsupported("JOIN after a comma in FROM").at(table.span().into()));
+            }
+            self.table_with_joins(table, &mut bound)?;
+        }
+        Ok(bound)
+    }
+
+    fn table_with_joins(&mut self, table: &TableWithJoins, bound: &mut From) -> Result<(), SqlError> {
+        match &table.relation {
+            TableFactor::NestedJoin { table_with_joins, alias: None } if bound.is_empty() => {
+                self.table_with_joins(table_with_joins, bound)?;
+            }
+            factor => bound.add(self.factor(factor)?, factor.span().into())?,
+        }
+        for join in &table.joins {
+            let constraint = join::constraint(join)?;
+            bound.add(self.factor(&join.relation)?, join.relation.span().into())?;
+            bound.constrain(constraint)?;
+        }
+        Ok(())
     }
 
     fn factor(&mut self, factor: &TableFactor) -> Result<Source, SqlError> {
@@ -140,9 +150,7 @@ impl<'a> QueryBinder<'a> {
                 let relation = window::table_function(function, |argument| self.table_argument(argument))?;
                 aliased(relation, Vec::new(), alias.as_ref())
             }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                self.from(std::slice::from_ref(table_with_joins.as_ref()), span)
-            }
+            TableFactor::NestedJoin { .. } => Err(SqlError::unsupported("a JOIN in brackets").at(span)),
             TableFactor::UNNEST { .. } => Err(SqlError::unsupported("UNNEST").at(span)),
             TableFactor::Function { lateral: true, .. } => Err(SqlError::unsupported("LATERAL TABLE").at(span)),
             TableFactor::MatchRecognize { .. } => Err(SqlError::unsupported("MATCH_RECOGNIZE").at(span)),

@@ -2,7 +2,7 @@
 //! (time attributes, windows). Not here: the plan's graph (`stages.rs`), which is built from it.
 
 use crate::expression::{Expression, Literal};
-use crate::plan::{AggregateCall, Column, Scan, Sink, Window, WindowKind, WindowProperty};
+use crate::plan::{AggregateCall, Column, Scan, Sink, Window, WindowJoin, WindowKind, WindowProperty};
 use crate::types::DataType;
 
 /// An operator with its inputs and the columns it emits.
@@ -43,6 +43,12 @@ pub(crate) enum Node {
         calls: Vec<AggregateCall>,
         properties: Vec<WindowProperty>,
     },
+    /// Emits the columns that `join` says, of both inputs.
+    WindowJoin {
+        left: Box<Tree>,
+        right: Box<Tree>,
+        join: WindowJoin,
+    },
     Union {
         inputs: Vec<Tree>,
     },
@@ -81,8 +87,18 @@ pub(crate) enum Role {
 pub(crate) struct WindowOrigin {
     pub(crate) kind: WindowKind,
     pub(crate) time: TimeKind,
-    /// The rows are the results of an aggregation, not rows that a table function put in windows.
-    pub(crate) aggregated: bool,
+    pub(crate) rows: WindowRows,
+}
+
+/// What the rows are that carry a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WindowRows {
+    /// Those that a table function put in windows.
+    Assigned,
+    /// The results of an aggregation.
+    Aggregated,
+    /// Those of a window join.
+    Joined,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

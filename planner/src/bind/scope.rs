@@ -1,7 +1,7 @@
 //! Which names an expression can use, and what they mean: the columns of what stands in FROM, by
 //! name, by the table's name or alias, and down into fields of ROWs.
 
-use super::relation::{Relation, Role};
+use super::relation::Role;
 use crate::ast::Span;
 use crate::connector::nearest;
 use crate::error::SqlError;
@@ -9,32 +9,75 @@ use crate::expression::{Expression, ExpressionKind};
 use crate::plan::Column;
 use crate::types::{DataType, TypeKind};
 use sqlparser::ast::Ident;
+use std::ops::Range;
 
 pub(super) struct Scope<'a> {
     pub(super) columns: &'a [Column],
     pub(super) roles: &'a [Role],
+    /// The tables that the columns are of.
+    pub(super) tables: &'a [ScopeTable],
+    /// Pairs of columns that USING made one: the first of each goes by the name.
+    pub(super) merged: &'a [(usize, usize)],
+}
+
+/// A table in FROM.
+#[derive(Clone, Debug)]
+pub(super) struct ScopeTable {
     /// The alias, or the table's name with its catalog and database; empty where there is none.
-    pub(super) qualifier: &'a [String],
+    pub(super) qualifier: Vec<String>,
+    pub(super) columns: Range<usize>,
+}
+
+impl ScopeTable {
+    fn is_called(&self, names: &[Ident]) -> bool {
+        names.len() <= self.qualifier.len()
+            && names.iter().rev().zip(self.qualifier.iter().rev()).all(|(name, part)| name.value == *part)
+    }
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(relation: &'a Relation, qualifier: &'a [String]) -> Self {
-        Self { columns: &relation.tree.columns, roles: &relation.roles, qualifier }
+    /// Columns of no table.
+    pub(super) fn of(columns: &'a [Column], roles: &'a [Role]) -> Self {
+        Self { columns, roles, tables: &[], merged: &[] }
     }
 
     /// Of expressions that can use no column.
     pub(super) fn empty() -> Scope<'static> {
-        Scope { columns: &[], roles: &[], qualifier: &[] }
+        Scope::of(&[], &[])
+    }
+
+    /// The columns of `*`: those that USING made one come first.
+    pub(super) fn star(&self) -> Vec<usize> {
+        let mut star: Vec<usize> = Vec::with_capacity(self.columns.len());
+        let is_hidden = |column: usize| self.merged.iter().any(|(_, hidden)| *hidden == column);
+        let shown = (0..self.columns.len()).filter(|column| !is_hidden(*column));
+        for column in self.merged.iter().map(|(column, _)| *column).chain(shown) {
+            if !star.contains(&column) {
+                star.push(column);
+            }
+        }
+        star
+    }
+
+    /// The columns of `table.*`.
+    pub(super) fn star_of(&self, names: &[Ident]) -> Option<Range<usize>> {
+        self.table(names).map(|table| table.columns.clone())
+    }
+
+    fn table(&self, names: &[Ident]) -> Option<&'a ScopeTable> {
+        self.tables.iter().find(|table| table.is_called(names))
     }
 
     /// `column`, `row.field`, `table.column`, `table.row.field`, `database.table.column`, …
     pub(super) fn resolve(&self, names: &[Ident]) -> Result<Expression, SqlError> {
-        let qualified = (1..names.len())
-            .rev()
-            .find(|&length| self.is_qualified_by(&names[..length]) && self.has(&names[length].value))
-            .unwrap_or(0);
+        let qualified = (1..names.len()).rev().find_map(|length| {
+            let table = self.table(&names[..length])?;
+            self.has(&table.columns, &names[length].value).then(|| (length, table.columns.clone()))
+        });
+        let is_qualified = qualified.is_some();
+        let (qualified, columns) = qualified.unwrap_or((0, 0..self.columns.len()));
         let (column, fields) = (&names[qualified], &names[qualified + 1..]);
-        let index = self.index(column, names)?;
+        let index = self.index(column, columns, is_qualified, names)?;
         let mut expression = Expression::column(index, self.columns[index].data_type.clone());
         for name in fields {
             expression = field(expression, name)?;
@@ -42,23 +85,38 @@ impl<'a> Scope<'a> {
         Ok(expression)
     }
 
-    pub(super) fn is_qualified_by(&self, names: &[Ident]) -> bool {
-        names.len() <= self.qualifier.len()
-            && names.iter().rev().zip(self.qualifier.iter().rev()).all(|(name, part)| name.value == *part)
+    fn has(&self, columns: &Range<usize>, name: &str) -> bool {
+        self.columns[columns.clone()].iter().any(|column| column.name == name)
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.columns.iter().any(|column| column.name == name)
-    }
-
-    fn index(&self, name: &Ident, whole: &[Ident]) -> Result<usize, SqlError> {
-        let mut found = self.columns.iter().enumerate().filter(|(_, column)| column.name == name.value);
+    fn index(
+        &self,
+        name: &Ident,
+        columns: Range<usize>,
+        is_qualified: bool,
+        whole: &[Ident],
+    ) -> Result<usize, SqlError> {
+        let is_hidden = |index: &usize| !is_qualified && self.merged.iter().any(|(_, hidden)| hidden == index);
+        let mut found = columns.filter(|index| self.columns[*index].name == name.value && !is_hidden(index));
         match (found.next(), found.next()) {
-            (Some((index, _)), None) => Ok(index),
-            (Some(_), Some(_)) => Err(SqlError::invalid(format!("the column `{}` is ambiguous", name.value))
+            (Some(index), None) => Ok(index),
+            (Some(one), Some(other)) => Err(SqlError::invalid(format!("the column `{}` is ambiguous", name.value))
                 .at(name.span.into())
-                .hint("two columns have this name; give one of them another name with AS")),
+                .hint(self.how_to_tell_apart(&name.value, one, other))),
             (None, _) => Err(self.not_found(name, whole)),
+        }
+    }
+
+    fn how_to_tell_apart(&self, name: &str, one: usize, other: usize) -> String {
+        let table = |column: usize| {
+            let table = self.tables.iter().position(|table| table.columns.contains(&column))?;
+            Some((table, self.tables[table].qualifier.last()?))
+        };
+        match (table(one), table(other)) {
+            (Some((one, left)), Some((other, right))) if one != other => {
+                format!("two tables have it: write `{left}`.`{name}` or `{right}`.`{name}`")
+            }
+            _ => "two columns have this name; give one of them another name with AS".to_owned(),
         }
     }
 
@@ -66,32 +124,34 @@ impl<'a> Scope<'a> {
         if self.columns.is_empty() {
             return SqlError::invalid(format!("the column `{}` can't be used here", name.value)).at(name.span.into());
         }
-        if whole.len() > 1 && self.is_qualified_by(&whole[..1]) {
-            return self.column_not_found(&whole[1]);
+        if whole.len() > 1
+            && let Some(table) = self.table(&whole[..1])
+        {
+            return column_not_found(&whole[1], &self.columns[table.columns.clone()]);
         }
-        if whole.len() > 1 && !self.qualifier.is_empty() {
-            let qualifier = self.qualifier.last().map(String::as_str).unwrap_or_default();
+        let tables: Vec<&str> =
+            self.tables.iter().filter_map(|table| table.qualifier.last()).map(String::as_str).collect();
+        if whole.len() > 1 && !tables.is_empty() {
+            let columns = self.columns.iter().map(|column| column.name.as_str());
             return SqlError::not_found(format!("there is no table or column `{}` here", name.value))
                 .at(name.span.into())
-                .hint(match nearest(&name.value, self.names().chain([qualifier])) {
-                    Some(name) => format!("did you mean `{name}`?"),
-                    None => format!("the table is `{qualifier}`"),
+                .hint(match (nearest(&name.value, columns.chain(tables.iter().copied())), tables.as_slice()) {
+                    (Some(name), _) => format!("did you mean `{name}`?"),
+                    (None, [only]) => format!("the table is `{only}`"),
+                    (None, tables) => format!("the tables are `{}`", tables.join("`, `")),
                 });
         }
-        self.column_not_found(name)
+        column_not_found(name, self.columns)
     }
+}
 
-    fn column_not_found(&self, name: &Ident) -> SqlError {
-        SqlError::not_found(format!("there is no column `{}`", name.value)).at(name.span.into()).hint(suggest(
-            &name.value,
-            self.names(),
-            "the columns are",
-        ))
-    }
-
-    fn names(&self) -> impl Iterator<Item = &'a str> + Clone {
-        self.columns.iter().map(|column| column.name.as_str())
-    }
+fn column_not_found(name: &Ident, columns: &[Column]) -> SqlError {
+    let names = columns.iter().map(|column| column.name.as_str());
+    SqlError::not_found(format!("there is no column `{}`", name.value)).at(name.span.into()).hint(suggest(
+        &name.value,
+        names,
+        "the columns are",
+    ))
 }
 
 /// The nearest name, or all of them.

@@ -4,7 +4,8 @@
 use super::aggregate::AggregateCalls;
 use super::expression::ExpressionBinder;
 use super::group::Grouping;
-use super::query::{QueryBinder, Source};
+use super::join;
+use super::query::QueryBinder;
 use super::relation::{Relation, Role};
 use super::scope::Scope;
 use crate::ast::Span;
@@ -24,14 +25,14 @@ struct Item {
 
 pub(super) fn bind(binder: &mut QueryBinder<'_>, select: &Select) -> Result<Relation, SqlError> {
     refuse(select)?;
-    let Source { mut relation, qualifier } = binder.from(&select.from, select.span().into())?;
-    if let Some(condition) = &select.selection {
-        let scope = Scope::new(&relation, &qualifier);
-        let filter = ExpressionBinder::new(&scope, "WHERE").condition(condition)?;
-        relation.tree = relation.tree.filter(filter);
-    }
+    let mut from = binder.from(&select.from)?;
+    let filter = match &select.selection {
+        Some(condition) => Some(ExpressionBinder::new(&from.scope(), "WHERE").condition(condition)?),
+        None => None,
+    };
+    let relation = from.join(filter)?;
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
-    let scope = Scope::new(&relation, &qualifier);
+    let scope = from.scope();
     let grouping = if grouped { Some(Grouping::bind(select, &scope)?) } else { None };
     let mut calls = AggregateCalls {
         group_window: grouping.as_ref().and_then(Grouping::group_window),
@@ -113,15 +114,14 @@ fn items(list: &[SelectItem], scope: &Scope<'_>, calls: &mut AggregateCalls) -> 
                 if scope.columns.is_empty() {
                     return Err(SqlError::invalid("SELECT * needs a table in FROM").at(span));
                 }
-                items.extend(all(scope, span));
+                add_columns(&mut items, scope, scope.star(), span);
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                 plain(options, span)?;
                 let names: Vec<Ident> = name.0.iter().filter_map(ObjectNamePart::as_ident).cloned().collect();
-                if scope.is_qualified_by(&names) {
-                    items.extend(all(scope, span));
-                } else {
-                    items.extend(fields(scope.resolve(&names)?, span)?);
+                match scope.star_of(&names) {
+                    Some(columns) => add_columns(&mut items, scope, columns, span),
+                    None => items.extend(fields(scope.resolve(&names)?, span)?),
                 }
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(expression), options) => {
@@ -153,12 +153,17 @@ fn plain(options: &WildcardAdditionalOptions, span: Span) -> Result<(), SqlError
     if none { Ok(()) } else { Err(SqlError::syntax("Flink SQL knows `*` only by itself").at(span)) }
 }
 
-fn all(scope: &Scope<'_>, span: Span) -> impl Iterator<Item = Item> {
-    scope.columns.iter().enumerate().map(move |(index, column)| Item {
-        name: column.name.clone(),
-        expression: Expression::column(index, column.data_type.clone()),
-        span,
-    })
+/// The columns of a `*`. Of several tables some may have one name: then the later ones are numbered, as Flink
+/// does it.
+fn add_columns(items: &mut Vec<Item>, scope: &Scope<'_>, columns: impl IntoIterator<Item = usize>, span: Span) {
+    for index in columns {
+        let column = &scope.columns[index];
+        let name = match scope.tables {
+            [_, _, ..] => join::unique(&column.name, |name| items.iter().any(|item| item.name == name)),
+            _ => column.name.clone(),
+        };
+        items.push(Item { name, expression: Expression::column(index, column.data_type.clone()), span });
+    }
 }
 
 /// `row.*`.

@@ -5,7 +5,7 @@ use super::coerce;
 use super::expression::ExpressionBinder;
 use super::query::QueryBinder;
 use super::relation::{Node, Relation, Role, Tree, column};
-use super::scope::Scope;
+use super::scope::{Scope, ScopeTable};
 use crate::ast::{ColumnKind, ObjectName, Span};
 use crate::catalog::{self, Catalog, CatalogTable, CatalogView, check_rowtime};
 use crate::connector::Usage;
@@ -128,8 +128,8 @@ fn declared_columns(table: &CatalogTable, scanned: &[Column]) -> Result<Vec<(Str
         values.push(coerce::cast(value, &data_type.kind));
     }
     let roles = vec![Role::Plain; visible.len()];
-    let qualifier = [table.name.name.clone()];
-    let scope = Scope { columns: &visible, roles: &roles, qualifier: &qualifier };
+    let tables = [ScopeTable { qualifier: vec![table.name.name.clone()], columns: 0..visible.len() }];
+    let scope = Scope { tables: &tables, ..Scope::of(&visible, &roles) };
     let mut columns = Vec::with_capacity(table.columns.len());
     for declared in &table.columns {
         let value = match &declared.kind {
@@ -201,9 +201,10 @@ fn with_watermark(table: &CatalogTable, mut relation: Relation) -> Result<Relati
     let index = relation.tree.columns.iter().position(|column| column.name == *name).ok_or_else(missing)?;
     let time = relation.tree.columns[index].data_type.clone();
     check_rowtime(name, &time).map_err(|error| error.at(watermark.span))?;
-    let qualifier = [table.name.name.clone()];
     let bound = {
-        let scope = Scope::new(&relation, &qualifier);
+        let columns = &relation.tree.columns;
+        let tables = [ScopeTable { qualifier: vec![table.name.name.clone()], columns: 0..columns.len() }];
+        let scope = Scope { tables: &tables, ..Scope::of(columns, &relation.roles) };
         ExpressionBinder::new(&scope, "WATERMARK").bind(&watermark.expression)?
     };
     if std::mem::discriminant(&bound.data_type.kind) != std::mem::discriminant(&time.kind) {

@@ -4,7 +4,7 @@
 use super::aggregate::property_reference;
 use super::expression::ExpressionBinder;
 use super::literal;
-use super::relation::{Node, Relation, Role, TimeKind, Tree, WindowOrigin, column};
+use super::relation::{Node, Relation, Role, TimeKind, Tree, WindowOrigin, WindowRows, column};
 use super::scope::Scope;
 use super::spelling::expressions;
 use crate::ast::Span;
@@ -155,7 +155,7 @@ pub(super) fn table_function(
     let arguments = arguments(&name, function, order).map_err(|error| error.at(span))?;
     let relation = bind_table(arguments.data)?;
     let descriptor = descriptor(arguments.time)?;
-    let scope = Scope::new(&relation, &[]);
+    let scope = Scope::of(&relation.tree.columns, &relation.roles);
     let resolved = scope.resolve(std::slice::from_ref(descriptor))?;
     let ExpressionKind::Column(index) = resolved.kind else {
         return Err(SqlError::invalid("DESCRIPTOR needs a column").at(descriptor.span.into()));
@@ -192,7 +192,7 @@ fn apply(relation: Relation, kind: WindowKind, time: TimeKind, index: usize) -> 
     columns.push(column("window_end", &window_bound()));
     columns.push(column("window_time", &window_time(time)));
     let node = Node::WindowTableFunction { input: Box::new(tree), window: Window { kind, time: window_time_column } };
-    let window = Some(WindowOrigin { kind, time, aggregated: false });
+    let window = Some(WindowOrigin { kind, time, rows: WindowRows::Assigned });
     Relation { tree: Tree { node, columns }, roles, window }
 }
 

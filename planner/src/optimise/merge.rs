@@ -5,6 +5,7 @@ use super::substitute::{conjunction, conjuncts, renumbered, size, substitute, us
 use super::{fold, known};
 use crate::bind::{Node, Tree};
 use crate::expression::{Expression, ExpressionKind, Literal};
+use crate::plan::WindowJoin;
 
 /// Expressions that would grow beyond this are computed in two steps instead: a column that is used many
 /// times, and in turn used many times, would be copied again and again.
@@ -25,6 +26,7 @@ pub(super) fn merge(tree: Tree) -> Tree {
         Node::WindowAggregate { input, window, keys, calls, properties } => {
             Node::WindowAggregate { input: below(input), window, keys, calls, properties }
         }
+        Node::WindowJoin { left, right, join } => window_join(merge(*left), merge(*right), join),
         Node::Union { inputs } => Node::Union { inputs: flattened(inputs.into_iter().map(merge).collect()) },
         Node::Sink { input, sink } => Node::Sink { input: below(input), sink },
     };
@@ -41,6 +43,23 @@ fn flattened(inputs: Vec<Tree>) -> Vec<Tree> {
         }
     }
     flat
+}
+
+/// What the join's condition says of one side alone, that side's rows are filtered by before they are kept.
+fn window_join(left: Tree, right: Tree, join: WindowJoin) -> Node {
+    let conditions = join.condition.map(folded).map(conjuncts).unwrap_or_default();
+    let (left, right, both) = sink_into_sides(left, right, conditions);
+    Node::WindowJoin { left, right, join: WindowJoin { condition: conjunction(both), ..join } }
+}
+
+/// Filters both sides of a join by the conditions, over the columns of both, that are about one of them only.
+fn sink_into_sides(left: Tree, right: Tree, conditions: Vec<Expression>) -> (Box<Tree>, Box<Tree>, Vec<Expression>) {
+    let count = left.columns.len();
+    let (of_left, rest): (Vec<_>, Vec<_>) =
+        conditions.into_iter().partition(|part| !uses(part, &|column| column >= count));
+    let (of_right, both): (Vec<_>, Vec<_>) = rest.into_iter().partition(|part| !uses(part, &|column| column < count));
+    let of_right = of_right.into_iter().map(|part| renumbered(part, &|column| column - count)).collect();
+    (Box::new(filtered(left, of_left)), Box::new(filtered(right, of_right)), both)
 }
 
 fn folded(expression: Expression) -> Expression {
@@ -109,6 +128,13 @@ fn sink_filter(node: Node, filter: Option<Expression>) -> (Node, Option<Expressi
             let below = below.into_iter().map(|part| renumbered(part, &|column| keys[column])).collect();
             let input = Box::new(filtered(*input, below));
             (Node::WindowAggregate { input, window, keys, calls, properties }, conjunction(above))
+        }
+        Node::WindowJoin { left, right, join } => {
+            let over_both = conjuncts(renumbered(filter, &|column| join.output[column]));
+            let (left, right, both) = sink_into_sides(*left, *right, over_both);
+            // What is left is about pairs of rows, and the join leaves out pairs at less cost than a filter.
+            let condition = conjunction(join.condition.clone().into_iter().chain(both).collect());
+            (Node::WindowJoin { left, right, join: WindowJoin { condition, ..join } }, None)
         }
         node => (node, Some(filter)),
     }

@@ -1,6 +1,8 @@
 //! Columns that nothing reads go away, down to the scan, and of a ROW only the fields that are read are
 //! decoded. A watermark that no event-time operator waits for goes too.
 
+mod window_join;
+
 use super::substitute::{field, substitute};
 use crate::bind::{Node, Tree};
 use crate::expression::{Expression, ExpressionKind};
@@ -75,6 +77,7 @@ fn below(tree: Tree, required: &[Path], event_time: bool) -> Pruned {
         Node::Watermark { input, column, expression } => watermark(*input, column, expression, required),
         Node::WindowTableFunction { input, window } => window_function(*input, window, &columns, required, event_time),
         node @ Node::WindowAggregate { .. } => aggregate(Tree { node, columns }, required),
+        Node::WindowJoin { left, right, join } => window_join::prune(*left, *right, join, &columns, required),
         Node::Union { inputs } => union(inputs, &columns, required, event_time),
         Node::Sink { input, sink } => {
             let all: Vec<Path> = (0..input.columns.len()).map(Path::column).collect();

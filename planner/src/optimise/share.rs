@@ -44,6 +44,7 @@ fn collect(tree: &Tree, shared: &mut Vec<Shared>) {
         | Node::WindowTableFunction { input, .. }
         | Node::WindowAggregate { input, .. }
         | Node::Sink { input, .. } => collect(input, shared),
+        Node::WindowJoin { left, right, .. } => [left, right].into_iter().for_each(|input| collect(input, shared)),
         Node::Union { inputs } => inputs.iter().for_each(|input| collect(input, shared)),
     }
 }
@@ -114,6 +115,7 @@ fn rewritten(tree: Tree, shared: &[Shared]) -> Tree {
         Node::WindowAggregate { input, window, keys, calls, properties } => {
             Node::WindowAggregate { input: below(input), window, keys, calls, properties }
         }
+        Node::WindowJoin { left, right, join } => Node::WindowJoin { left: below(left), right: below(right), join },
         Node::Union { inputs } => {
             Node::Union { inputs: inputs.into_iter().map(|input| rewritten(input, shared)).collect() }
         }

@@ -92,13 +92,20 @@ fn every_expression_fits_its_input() {
     each_plan(|name, plan| {
         for (id, node) in plan.nodes.iter().enumerate() {
             assert!(node.inputs.iter().all(|input| *input < id), "{name}: node {id} stands before its input");
-            let input = node.inputs.first().map(|input| &plan.nodes[*input].schema.columns);
+            let input: Vec<_> = node.inputs.iter().flat_map(|input| &plan.nodes[*input].schema.columns).collect();
             let (expressions, outputs): (Vec<&Expression>, _) = match &node.operator {
                 Operator::Calc(calc) => (calc.projection.iter().chain(&calc.filter).collect(), Some(&calc.projection)),
                 Operator::Watermark(watermark) => (vec![&watermark.expression], None),
+                Operator::WindowJoin(join) => {
+                    let emitted = join.output.iter().map(|column| &input[*column].data_type);
+                    assert!(
+                        emitted.eq(node.schema.columns.iter().map(|column| &column.data_type)),
+                        "{name}: node {id}"
+                    );
+                    (join.condition.iter().collect(), None)
+                }
                 _ => continue,
             };
-            let input = input.unwrap_or_else(|| panic!("{name}: node {id} has no input"));
             for expression in expressions {
                 expression.walk(&mut |part| {
                     if let ExpressionKind::Column(column) = part.kind {
@@ -123,13 +130,18 @@ fn operators_keep_their_ids_when_another_query_joins_the_script() {
         CREATE TABLE u (b INT, d INT) WITH ('connector' = 'print');";
     let counts = "INSERT INTO s SELECT a, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
         GROUP BY a, window_start, window_end;";
+    let joins = "INSERT INTO u SELECT l.b, r.b FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) AS l \
+        JOIN TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) AS r ON l.a = r.a AND \
+        l.window_start = r.window_start AND l.window_end = r.window_end AND l.b < r.c.d;";
     let other = "INSERT INTO u SELECT b, c.d FROM t WHERE b > 1;";
     let ids = |sql: &str| {
         let plan = plan_script(sql, &PlanOptions::default()).expect("the script is right").plan;
         let stateful = plan.nodes.into_iter().filter(|node| !matches!(node.operator, Operator::Calc(_)));
         stateful.map(|node| node.operator_id).collect::<BTreeSet<_>>()
     };
-    let alone = ids(&format!("{tables}{counts}"));
-    assert!(alone.is_subset(&ids(&format!("{tables}{counts}{other}"))));
-    assert!(alone.is_subset(&ids(&format!("{tables}{other}{counts}"))));
+    for query in [counts, joins] {
+        let alone = ids(&format!("{tables}{query}"));
+        assert!(alone.is_subset(&ids(&format!("{tables}{query}{other}"))));
+        assert!(alone.is_subset(&ids(&format!("{tables}{other}{query}"))));
+    }
 }

@@ -1,0 +1,408 @@
+//! The inner join of rows in the same window: keeps the rows of both sides by window and key, and emits every pair
+//! of rows with equal keys when the watermark has passed the window's end. Its rows are in memory; a commit gets
+//! those that have come since the last one. Not here: how rows get into windows (`window_table_function.rs`, or an
+//! aggregation), and how they get to the task that owns their key (`exchange/`).
+//!
+//! A row is late when its window has fired; that is judged here, by the watermark of both sides together, as in
+//! Flink. A row with a NULL in its key joins nothing and is not kept.
+
+mod state;
+mod window;
+mod firing;
+#[cfg(test)]
+mod tests;
+
+use self::firing::{Chunk, Firing};
+use self::state::Cursor;
+use self::window::{DeadWindow, Window};
+use super::row_evaluation::evaluate_rows;
+use super::slice_assigner::show_millis;
+use super::window::{Windows, session_time_zone};
+use super::{Context, Operator, Output};
+use crate::batch::{Batch, FailureReason};
+use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::expression::{Compiler, Now, evaluate};
+use crate::key::{KeyEncoder, key_group, key_groups_of};
+use crate::row::RowReader;
+use crate::schema::arrow_schema;
+use crate::state::{StateChanges, StateEntries};
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMillisecondType;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_buffer::NullBuffer;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{Schema as ArrowSchema, SchemaRef};
+use arrow_select::filter::{filter_record_batch, prep_null_mask_filter};
+use arrow_select::interleave::interleave;
+use arrow_select::take::take_record_batch;
+use datafusion_physical_expr::PhysicalExpr;
+use millrace_planner::expression::ExpressionKind;
+use millrace_planner::plan::{self, JoinSide, Node, Schema};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How results leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Pairs of a batch.
+    pub rows: usize,
+    /// What a call of `advance` may emit before it gives the runtime a chance to commit; pairs that the condition
+    /// leaves out count.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { rows: 8192, bytes: 4 << 20 }
+    }
+}
+
+pub struct WindowJoin {
+    operator_id: u32,
+    /// The key groups of the task.
+    groups: Range<u16>,
+    has_keys: bool,
+    windows: Windows,
+    inputs: [Input; 2],
+    pairs: Pairs,
+    /// By the window's end.
+    open: BTreeMap<i64, Window>,
+    /// Every window that ends up to here, in local milliseconds, has fired or is firing.
+    passed: i64,
+    firing: Option<Firing>,
+    dead: Vec<DeadWindow>,
+    /// What the state has as cursor.
+    cursor: Option<Cursor>,
+    limits: Limits,
+}
+
+/// What is known of the rows of one side.
+struct Input {
+    keys: Vec<usize>,
+    window_end: usize,
+    encoder: KeyEncoder,
+    schema: SchemaRef,
+}
+
+/// What becomes of a pair of rows.
+struct Pairs {
+    /// The columns that the condition or the output reads: side and column.
+    gathered: Vec<(usize, usize)>,
+    gathered_schema: SchemaRef,
+    condition: Option<Arc<dyn PhysicalExpr>>,
+    now: Now,
+    /// Of the gathered columns.
+    output: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl WindowJoin {
+    /// `inputs` are the schemas of both sides; the operator is that of task `task` of `parallelism`.
+    pub fn new(
+        node: &Node,
+        plan: &plan::WindowJoin,
+        inputs: [&Schema; 2],
+        time_zone: &str,
+        task: u32,
+        parallelism: u32,
+    ) -> Result<Self> {
+        let zone = plan.local_time_zone.then(|| session_time_zone(time_zone)).transpose()?;
+        let [left, right] = inputs;
+        Ok(Self {
+            operator_id: node.operator_id,
+            groups: key_groups_of(task, parallelism),
+            has_keys: !plan.left.keys.is_empty(),
+            windows: Windows::new(plan.window, zone)?,
+            inputs: [Input::new(&plan.left, left)?, Input::new(&plan.right, right)?],
+            pairs: Pairs::new(plan, inputs, &node.schema, time_zone)?,
+            open: BTreeMap::new(),
+            passed: i64::MIN,
+            firing: None,
+            dead: Vec::new(),
+            cursor: None,
+            limits: Limits::default(),
+        })
+    }
+
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Keeps rows that are all in one window.
+    fn keep(&mut self, side: usize, window_end: i64, rows: RecordBatch, output: &mut dyn Output) -> Result<()> {
+        if window_end <= self.passed {
+            return fail_late(window_end, &rows, output);
+        }
+        let input = &mut self.inputs[side];
+        let Some(rows) = without_null_keys(rows, &input.keys)? else { return Ok(()) };
+        let keys: Vec<ArrayRef> = input.keys.iter().map(|&key| rows.column(key).clone()).collect();
+        let keys = input.encoder.encode(&keys, rows.num_rows())?;
+        self.open.entry(window_end).or_default().add(side, rows, keys)
+    }
+
+    fn begin(&mut self, window_end: i64, from: Option<&state::Position>) -> Result<()> {
+        let window = self.open.remove(&window_end).unwrap_or_default();
+        self.passed = self.passed.max(window_end);
+        self.firing = Some(Firing::new(window_end, window, self.limits, from)?);
+        Ok(())
+    }
+
+    /// Emits what is left of the window that fires, up to about `budget` bytes. Whether it is done.
+    fn continue_firing(&mut self, budget: &mut usize, output: &mut dyn Output) -> Result<bool> {
+        let Some(mut firing) = self.firing.take() else { return Ok(true) };
+        while !firing.is_done() {
+            if *budget == 0 {
+                self.firing = Some(firing);
+                return Ok(false);
+            }
+            let chunk = firing.chunk();
+            let cost = self.pairs.emit(&firing.window, &chunk, output)?;
+            *budget = budget.saturating_sub(cost);
+            firing.emitted(&chunk);
+        }
+        self.dead.extend(firing.window.into_dead(firing.window_end));
+        Ok(true)
+    }
+
+    /// The key group of a row's state. Without keys all is task 0's.
+    fn key_group(has_keys: bool, hash: u64) -> u16 {
+        if has_keys { key_group(hash) } else { 0 }
+    }
+
+    fn current_cursor(&self) -> Cursor {
+        let firing = self.firing.as_ref().and_then(Firing::position);
+        // A window of which nothing has been emitted fires anew after a restart.
+        let unfired = self.firing.as_ref().filter(|_| firing.is_none()).map(|f| f.window_end - 1);
+        Cursor { groups: self.groups.clone(), passed: unfired.unwrap_or(self.passed), firing }
+    }
+
+    fn resume(&mut self, cursor: Cursor) -> Result<()> {
+        if cursor.groups != self.groups {
+            return Err(Error::fail_job(format!(
+                "the join's state is of the key groups {:?} and the task has {:?}: a change of parallelism needs a savepoint",
+                cursor.groups, self.groups
+            )));
+        }
+        self.passed = cursor.passed;
+        if let Some(position) = &cursor.firing {
+            self.begin(position.window_end, Some(position))?;
+        }
+        self.cursor = Some(cursor);
+        Ok(())
+    }
+}
+
+impl Input {
+    fn new(side: &JoinSide, input: &Schema) -> Result<Self> {
+        let types = side.keys.iter().map(|&key| &input.columns[key].data_type);
+        let encoder = KeyEncoder::new(types)?;
+        Ok(Self { keys: side.keys.clone(), window_end: side.window_end, encoder, schema: arrow_schema(input) })
+    }
+}
+
+impl Pairs {
+    fn new(plan: &plan::WindowJoin, inputs: [&Schema; 2], output: &Schema, time_zone: &str) -> Result<Self> {
+        let mut read: BTreeSet<usize> = plan.output.iter().copied().collect();
+        if let Some(condition) = &plan.condition {
+            condition.walk(&mut |e| {
+                if let ExpressionKind::Column(column) = e.kind {
+                    read.insert(column);
+                }
+            });
+        }
+        let read: Vec<usize> = read.into_iter().collect();
+        let place = |column: usize| read.partition_point(|&other| other < column);
+        let compiler = Compiler::new(time_zone)?;
+        let condition = plan.condition.as_ref().map(|condition| compiler.compile(condition, &place)).transpose()?;
+        let count = inputs[0].columns.len();
+        let both = arrow_schema(&Schema { columns: inputs.map(|input| input.columns.as_slice()).concat() });
+        let fields: Vec<_> = read.iter().map(|&column| both.fields()[column].clone()).collect();
+        Ok(Self {
+            gathered: read.iter().map(|&c| if c < count { (0, c) } else { (1, c - count) }).collect(),
+            gathered_schema: Arc::new(ArrowSchema::new(fields)),
+            condition,
+            now: compiler.now(),
+            output: plan.output.iter().map(|&column| place(column)).collect(),
+            schema: arrow_schema(output),
+        })
+    }
+
+    /// Emits the pairs that meet the condition; returns how many bytes all of them took.
+    fn emit(&self, window: &Window, chunk: &Chunk, output: &mut dyn Output) -> Result<usize> {
+        let columns = self.gathered.iter().map(|&(side, column)| {
+            let arrays: Vec<&dyn Array> =
+                window.sides[side].batches.iter().map(|batch| batch.column(column).as_ref()).collect();
+            interleave(&arrays, &chunk.sides[side]).or_kind(ErrorKind::FailJob, "joining rows")
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let count = RecordBatchOptions::new().with_row_count(Some(chunk.sides[0].len()));
+        let pairs = RecordBatch::try_new_with_options(self.gathered_schema.clone(), columns, &count)
+            .or_kind(ErrorKind::FailJob, "joined rows don't have the planned types")?;
+        // Pairs without columns are work, too.
+        let cost = pairs.get_array_memory_size().max(pairs.num_rows());
+        let pairs = self.meeting_condition(pairs, output)?;
+        let columns = self.output.iter().map(|&column| pairs.column(column).clone()).collect();
+        let count = RecordBatchOptions::new().with_row_count(Some(pairs.num_rows()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &count)
+            .or_kind(ErrorKind::FailJob, "joined rows don't have the planned types")?;
+        if rows.num_rows() > 0 {
+            output.emit(Batch::new(rows))?;
+        }
+        Ok(cost)
+    }
+
+    fn meeting_condition(&self, pairs: RecordBatch, output: &mut dyn Output) -> Result<RecordBatch> {
+        let Some(condition) = &self.condition else { return Ok(pairs) };
+        let evaluated = evaluate_rows(Batch::new(pairs), |rows| evaluate(condition.as_ref(), rows), output)?;
+        let (pairs, keep): (Batch, ArrayRef) = evaluated;
+        let keep = keep.as_boolean();
+        let keep = if keep.null_count() > 0 { prep_null_mask_filter(keep) } else { keep.clone() };
+        filter_record_batch(&pairs.rows, &keep).or_kind(ErrorKind::FailJob, "filtering joined rows")
+    }
+}
+
+fn fail_late(window_end: i64, rows: &RecordBatch, output: &mut dyn Output) -> Result<()> {
+    let options = FormatOptions::default().with_null("NULL");
+    let schema = rows.schema();
+    let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+        let formatter = ArrayFormatter::try_new(column, &options);
+        Ok((field.name(), formatter.or_kind(ErrorKind::FailJob, "showing a row")?))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let batch = Batch::new(rows.clone());
+    for row in 0..rows.num_rows() {
+        let values: Vec<_> = columns.iter().map(|(name, values)| format!("{name} = {}", values.value(row))).collect();
+        let message = format!(
+            "the row is late for the join of the window that ends {}, which the watermark has passed; row: ({})",
+            show_millis(window_end),
+            values.join(", "),
+        );
+        output.fail(batch.failed(row, FailureReason::Late, message))?;
+    }
+    Ok(())
+}
+
+/// The rows that have all of their keys; None where no row has.
+fn without_null_keys(rows: RecordBatch, keys: &[usize]) -> Result<Option<RecordBatch>> {
+    let nulls = keys.iter().fold(None, |nulls: Option<NullBuffer>, &key| {
+        NullBuffer::union(nulls.as_ref(), rows.column(key).logical_nulls().as_ref())
+    });
+    let rows = match nulls.filter(|nulls| nulls.null_count() > 0) {
+        None => rows,
+        Some(nulls) => filter_record_batch(&rows, &BooleanArray::new(nulls.into_inner(), None))
+            .or_kind(ErrorKind::FailJob, "dropping rows without a key")?,
+    };
+    Ok((rows.num_rows() > 0).then_some(rows))
+}
+
+/// The rows of a batch by the window that they are in.
+fn split(rows: RecordBatch, window_end: usize) -> Result<Vec<(i64, RecordBatch)>> {
+    let ends = rows.column(window_end).as_primitive::<TimestampMillisecondType>();
+    if ends.null_count() > 0 {
+        return Err(Error::fail_job("a row without window_end, which every row of a window has"));
+    }
+    let Some(&first) = ends.values().first() else { return Ok(Vec::new()) };
+    if ends.values().iter().all(|&end| end == first) {
+        return Ok(vec![(first, rows)]);
+    }
+    let mut rows_of: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+    for (row, &end) in (0..).zip(ends.values()) {
+        rows_of.entry(end).or_default().push(row);
+    }
+    let part = |(end, of_window)| {
+        let part = take_record_batch(&rows, &UInt32Array::from(of_window)).or_kind(ErrorKind::FailJob, "splitting")?;
+        Ok((end, part))
+    };
+    rows_of.into_iter().map(part).collect()
+}
+
+impl Operator for WindowJoin {
+    fn process(&mut self, port: usize, batch: Batch, _context: &Context<'_>, output: &mut dyn Output) -> Result<()> {
+        for (window_end, rows) in split(batch.rows, self.inputs[port].window_end)? {
+            self.keep(port, window_end, rows, output)?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, context: &Context<'_>, output: &mut dyn Output) -> Result<bool> {
+        self.pairs.now.set(context.clock.now_millis());
+        let until = self.windows.passed(context.progress.event);
+        let mut budget = self.limits.bytes;
+        while self.continue_firing(&mut budget, output)? {
+            match self.open.first_key_value() {
+                Some((&window_end, _)) if window_end <= until => self.begin(window_end, None)?,
+                _ => {
+                    self.passed = self.passed.max(until);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn snapshot(&mut self, changes: &mut StateChanges) -> Result<()> {
+        let (operator, has_keys) = (self.operator_id, self.has_keys);
+        let mut row_key = Vec::new();
+        for window in self.dead.drain(..) {
+            window.rows(|side, key, hash, number| {
+                state::row_key(window.window_end, key, number, &mut row_key);
+                changes.delete(operator, state::ROWS[side], Self::key_group(has_keys, hash), &row_key);
+            });
+        }
+        let firing = self.firing.as_mut().map(|firing| (firing.window_end, &mut firing.window));
+        for (window_end, window) in self.open.iter_mut().map(|(&end, window)| (end, window)).chain(firing) {
+            window.take_new(|side, key, hash, number, row| {
+                state::row_key(window_end, key, number, &mut row_key);
+                changes.put(operator, state::ROWS[side], Self::key_group(has_keys, hash), &row_key, row);
+            })?;
+        }
+        let cursor = self.current_cursor();
+        if self.cursor.as_ref() != Some(&cursor) {
+            changes.put(operator, state::CURSOR, self.groups.start, &[], &cursor.write());
+            self.cursor = Some(cursor);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
+        /// Rows and bytes that are read into one batch.
+        const MOST: (usize, usize) = (8192, 16 << 20);
+        let mut cursor = None;
+        let mut readers: BTreeMap<(i64, usize), RowReader> = BTreeMap::new();
+        let Self { open, inputs, .. } = self;
+        entries.for_each(&mut |table, _, key, value| {
+            if table == state::CURSOR {
+                cursor = Some(Cursor::read(value)?);
+                return Ok(());
+            }
+            let side = state::ROWS.iter().position(|rows| *rows == table);
+            let side = side.ok_or_else(|| Error::fail_job(format!("a window join has no state table {table}")))?;
+            let (window_end, key, number) = state::parse_row_key(key)?;
+            let window = open.entry(window_end).or_default();
+            window.restore(side, key, number)?;
+            let reader = match readers.entry((window_end, side)) {
+                Entry::Occupied(reader) => reader.into_mut(),
+                Entry::Vacant(place) => place.insert(RowReader::new(inputs[side].schema.clone())?),
+            };
+            reader.read(value)?;
+            if reader.len() >= MOST.0 || reader.bytes() >= MOST.1 {
+                window.sides[side].push(reader.finish()?)?;
+            }
+            Ok(())
+        })?;
+        for ((window_end, side), mut reader) in readers {
+            if !reader.is_empty() {
+                open.entry(window_end).or_default().sides[side].push(reader.finish()?)?;
+            }
+        }
+        cursor.map_or(Ok(()), |cursor| self.resume(cursor))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let open = self.open.values().map(Window::memory_bytes).sum::<usize>();
+        let dead = self.dead.iter().map(DeadWindow::memory_bytes).sum::<usize>();
+        open + dead + self.firing.as_ref().map_or(0, Firing::memory_bytes)
+    }
+}

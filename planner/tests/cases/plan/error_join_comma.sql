@@ -1,0 +1,4 @@
+--! use orders
+--! use payments
+CREATE TABLE s (a BIGINT, b BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT L.id, R.order_id FROM orders AS L, payments AS R WHERE L.id = R.order_id;

@@ -1,0 +1,4 @@
+--! use orders
+--! use payments
+CREATE TABLE s (a BIGINT, b BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT L.id, R.order_id FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '5' MINUTE)) AS L LEFT SEMI JOIN TABLE(TUMBLE(TABLE payments, DESCRIPTOR(ts), INTERVAL '5' MINUTE)) AS R ON L.id = R.order_id AND L.window_start = R.window_start AND L.window_end = R.window_end;

@@ -1,0 +1,5 @@
+--! use orders
+--! use payments
+CREATE TABLE s (a BIGINT, b BIGINT, c STRING) WITH ('connector' = 'blackhole');
+INSERT INTO s SELECT L.id, R.order_id, q.customer FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(ts), INTERVAL '5' MINUTE)) AS L JOIN TABLE(TUMBLE(TABLE payments, DESCRIPTOR(ts), INTERVAL '5' MINUTE)) AS R ON L.id = R.order_id AND L.window_start = R.window_start AND L.window_end = R.window_end
+JOIN TABLE(TUMBLE(TABLE payments, DESCRIPTOR(ts), INTERVAL '5' MINUTE)) AS q ON q.customer = L.customer AND q.window_start = R.window_start AND q.window_end = R.window_end;
