@@ -3,7 +3,7 @@
 //! tests that need it are skipped, or fail where MILLRACE_REQUIRE_KAFKA is 1; `tests/testbed/kafka/run.sh`
 //! sets both.
 
-mod harness;
+pub(crate) mod harness;
 mod events;
 
 mod bounded;
@@ -16,3 +16,4 @@ mod idle;
 mod late;
 mod poison;
 mod embedded;
+mod proxy;

@@ -64,7 +64,8 @@ impl Kafka {
     }
 
     pub(crate) fn create(&self, topic: &str, partitions: i32) {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        // As many replicas as the Kafka has for its topics.
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
         let made = wait(self.admin().create_topics(&[new], &options())).expect("the broker answers");
         made.into_iter().for_each(|made| drop(made.expect("the topic is new")));
         self.until_partitions(topic, partitions as usize);
@@ -96,6 +97,14 @@ impl Kafka {
     pub(crate) fn partitions(&self, topic: &str) -> usize {
         let client: BaseConsumer = self.client().create().expect("a client");
         partitions(&client, topic)
+    }
+
+    /// Whether every partition of every topic has so many replicas that are in sync.
+    pub(crate) fn in_sync(&self, replicas: usize) -> bool {
+        let client: BaseConsumer = self.client().create().expect("a client");
+        let Ok(metadata) = client.fetch_metadata(None, PATIENCE) else { return false };
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        partitions.map(|partition| partition.isr().len()).all(|in_sync| in_sync >= replicas)
     }
 
     /// Brokers answer before a change can be seen by all.
