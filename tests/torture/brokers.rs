@@ -91,7 +91,7 @@ fn free_ports() -> u16 {
 fn transactions_go_on_through_the_proxy_while_a_broker_is_gone() {
     use crate::kafka::harness::{Producer, Proxy};
 
-    if Kafka::apache("brokers").is_none() {
+    if Kafka::apache_address().is_none() {
         return;
     }
     let brokers = Brokers::start();

@@ -23,17 +23,24 @@ pub(crate) struct Kafka {
 impl Kafka {
     /// The Apache Kafka to test with, if there is one. `test` shows in the names of topics.
     pub(crate) fn apache(test: &str) -> Option<Self> {
-        let bootstrap = std::env::var("MILLRACE_TEST_KAFKA").ok().filter(|at| !at.is_empty());
-        if bootstrap.is_none() {
-            let required = std::env::var("MILLRACE_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
-            assert!(!required, "MILLRACE_REQUIRE_KAFKA is set, and MILLRACE_TEST_KAFKA names no Kafka");
-            println!("skipped: MILLRACE_TEST_KAFKA names no Apache Kafka");
-        }
+        let bootstrap = Self::apache_address();
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let token = format!("{test}-{}-{since}-{count}", std::process::id());
         bootstrap.map(|bootstrap| Self { bootstrap, token, shared: true })
+    }
+
+    /// Where the Apache Kafka to test with is. None says that tests which need one, this or another, are
+    /// skipped.
+    pub(crate) fn apache_address() -> Option<String> {
+        let address = std::env::var("MILLRACE_TEST_KAFKA").ok().filter(|at| !at.is_empty());
+        if address.is_none() {
+            let required = std::env::var("MILLRACE_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
+            assert!(!required, "MILLRACE_REQUIRE_KAFKA is set, and MILLRACE_TEST_KAFKA names no Kafka");
+            println!("skipped: MILLRACE_TEST_KAFKA names no Apache Kafka");
+        }
+        address
     }
 
     /// A broker that no other test uses, and that goes with this one.
