@@ -160,7 +160,7 @@ impl Plan {
         let faults = kinds.into_iter().map(|kind| {
             let before = of_kind.entry(kind).or_default();
             *before += 1;
-            let fault = random_fault(&mut random, kind, *before % 2 == 0, replicas);
+            let fault = random_fault(&mut random, kind, before.is_multiple_of(2), replicas);
             if let Fault::Rescale { replicas: next, .. } = fault {
                 replicas = next;
             }

@@ -14,6 +14,7 @@
 
 use super::job::{JOINS, SLIDE_MILLIS, Sink, WINDOW_MILLIS};
 use super::workload::{Input, Stream, Workload, key_text};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Debug};
 
@@ -55,10 +56,11 @@ struct Windows {
 
 impl Windows {
     fn add(&mut self, window: Window, row: (i64, i64)) {
-        if self.first.contains_key(&window) {
-            self.more.push((window, row));
-        } else {
-            self.first.insert(window, row);
+        match self.first.entry(window) {
+            Entry::Occupied(_) => self.more.push((window, row)),
+            Entry::Vacant(place) => {
+                place.insert(row);
+            }
         }
     }
 }
