@@ -3,7 +3,7 @@
 //! tests that need it are skipped, or fail where MILLRACE_REQUIRE_KAFKA is 1; `tests/testbed/kafka/run.sh`
 //! sets both.
 
-mod harness;
+pub(crate) mod harness;
 mod events;
 
 mod bounded;
@@ -18,3 +18,4 @@ mod late;
 mod poison;
 mod join;
 mod embedded;
+mod proxy;

@@ -55,20 +55,26 @@ free_port() {
   fi
 }
 
-# halt NAME...: SIGTERM, and SIGKILL after 30 seconds.
+# halt NAME...: SIGTERM to all at once, and SIGKILL to those left after ${halt_seconds:-30} seconds.
 halt() {
-  local name deadline
+  local name deadline=$((SECONDS + ${halt_seconds:-30}))
   for name in "$@"; do
-    if running "$name"; then
-      deadline=$((SECONDS + 30))
-      kill "$(pid_of "$name")" 2>/dev/null
-      while running "$name"; do
-        [ $SECONDS -lt $deadline ] || kill -9 "$(pid_of "$name")" 2>/dev/null
-        sleep 0.1
-      done
-    fi
+    ! running "$name" || kill "$(pid_of "$name")" 2>/dev/null || true
+  done
+  for name in "$@"; do
+    while running "$name"; do
+      [ $SECONDS -lt $deadline ] || kill -9 "$(pid_of "$name")" 2>/dev/null || true
+      sleep 0.1
+    done
     rm -f "$state/$name.pid"
   done
+}
+
+# slay NAME: SIGKILL, and waits until it is gone.
+slay() {
+  kill -9 "$(pid_of "$1")"
+  while running "$1"; do sleep 0.05; done
+  rm -f "$state/$1.pid"
 }
 
 # locked: holds the system's lock until the script ends, so that two callers don't install or

@@ -23,17 +23,24 @@ pub(crate) struct Kafka {
 impl Kafka {
     /// The Apache Kafka to test with, if there is one. `test` shows in the names of topics.
     pub(crate) fn apache(test: &str) -> Option<Self> {
-        let bootstrap = std::env::var("MILLRACE_TEST_KAFKA").ok().filter(|at| !at.is_empty());
-        if bootstrap.is_none() {
-            let required = std::env::var("MILLRACE_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
-            assert!(!required, "MILLRACE_REQUIRE_KAFKA is set, and MILLRACE_TEST_KAFKA names no Kafka");
-            println!("skipped: MILLRACE_TEST_KAFKA names no Apache Kafka");
-        }
+        let bootstrap = Self::apache_address();
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let token = format!("{test}-{}-{since}-{count}", std::process::id());
         bootstrap.map(|bootstrap| Self { bootstrap, token, shared: true })
+    }
+
+    /// Where the Apache Kafka to test with is. None says that tests which need one, this or another, are
+    /// skipped.
+    pub(crate) fn apache_address() -> Option<String> {
+        let address = std::env::var("MILLRACE_TEST_KAFKA").ok().filter(|at| !at.is_empty());
+        if address.is_none() {
+            let required = std::env::var("MILLRACE_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
+            assert!(!required, "MILLRACE_REQUIRE_KAFKA is set, and MILLRACE_TEST_KAFKA names no Kafka");
+            println!("skipped: MILLRACE_TEST_KAFKA names no Apache Kafka");
+        }
+        address
     }
 
     /// A broker that no other test uses, and that goes with this one.
@@ -64,7 +71,8 @@ impl Kafka {
     }
 
     pub(crate) fn create(&self, topic: &str, partitions: i32) {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        // As many replicas as the Kafka has for its topics.
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
         let made = wait(self.admin().create_topics(&[new], &options())).expect("the broker answers");
         made.into_iter().for_each(|made| drop(made.expect("the topic is new")));
         self.until_partitions(topic, partitions as usize);
@@ -96,6 +104,14 @@ impl Kafka {
     pub(crate) fn partitions(&self, topic: &str) -> usize {
         let client: BaseConsumer = self.client().create().expect("a client");
         partitions(&client, topic)
+    }
+
+    /// Whether every partition of every topic has so many replicas that are in sync.
+    pub(crate) fn in_sync(&self, replicas: usize) -> bool {
+        let client: BaseConsumer = self.client().create().expect("a client");
+        let Ok(metadata) = client.fetch_metadata(None, PATIENCE) else { return false };
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        partitions.map(|partition| partition.isr().len()).all(|in_sync| in_sync >= replicas)
     }
 
     /// Brokers answer before a change can be seen by all.

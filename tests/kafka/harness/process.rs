@@ -160,6 +160,20 @@ impl Millrace {
         }
     }
 
+    /// Like [`Self::try_until`], for a process that may end.
+    pub(crate) fn try_until_or_end<T>(&self, time: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+        let end = Instant::now() + time;
+        loop {
+            if let Some(found) = ask() {
+                return Some(found);
+            }
+            if self.has_ended() || Instant::now() >= end {
+                return ask();
+            }
+            self.pause(LOOK);
+        }
+    }
+
     /// Waits until the status JSON has what `found` is looking for.
     pub(crate) fn until_status<T>(&self, what: &str, mut found: impl FnMut(&serde_json::Value) -> Option<T>) -> T {
         self.until(what, || found(&self.status()?))
@@ -224,8 +238,20 @@ impl Millrace {
 
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// `kill -9`, and keeps what it has written.
+    pub(crate) fn kill_now(&mut self) {
         self.process.kill().expect("it is ours");
         self.process.wait().expect("it is ours");
+    }
+
+    /// Whether a SIGSTOP holds it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        // The name before the state may hold anything but the last parenthesis.
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
     }
 
     /// Sends a signal, by its name without SIG.

@@ -177,11 +177,39 @@ impl Reader {
         records
     }
 
+    /// Hands out the values of the next records, at most about `count` of them, without keeping any; how many
+    /// there were. None within a moment is none.
+    pub(crate) fn poll_values(&mut self, count: usize, mut each: impl FnMut(&[u8])) -> usize {
+        let mut read = 0;
+        let mut wait = POLL;
+        while read < count
+            && let Some(polled) = self.consumer.poll(wait)
+        {
+            match polled {
+                Ok(message) => {
+                    self.ended[message.partition() as usize] = false;
+                    each(message.payload().unwrap_or_default());
+                    read += 1;
+                }
+                Err(KafkaError::PartitionEOF(partition)) => self.ended[partition as usize] = true,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => panic!("reading {}: {error}", self.topic),
+            }
+            wait = Duration::ZERO;
+        }
+        read
+    }
+
+    /// Whether the end of every partition was reached, and nothing has come since.
+    pub(crate) fn at_end(&self) -> bool {
+        !self.ended.contains(&false)
+    }
+
     /// All records up to where every partition ends now.
     pub(crate) fn read_to_end(mut self) -> Vec<Record> {
         let end = Instant::now() + PATIENCE;
         let mut records = Vec::new();
-        while self.ended.contains(&false) {
+        while !self.at_end() {
             assert!(Instant::now() < end, "waited {PATIENCE:?} for the end of {}: is a transaction open?", self.topic);
             records.extend(self.poll());
         }

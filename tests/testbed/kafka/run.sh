@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run.sh CMD...: runs a command with a Kafka beside it: MILLRACE_TEST_KAFKA is its address, and
 # MILLRACE_REQUIRE_KAFKA=1 tells the tests to fail rather than skip without it. A Kafka that was
-# running stays; one that this script started is stopped by the last run.sh that uses it.
+# running stays; one that this script started is stopped by the last run.sh that uses it. With
+# TESTBED_KAFKA_NODES=3 it is one of three nodes, see start.sh.
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$here/env.sh"
@@ -19,7 +20,7 @@ stop_if_last() {
 }
 
 trap stop_if_last EXIT
-if ! running kafka; then
+if ! all_running; then
   "$here/start.sh" 8>&-
   touch "$state/.started-by-run"
 fi
