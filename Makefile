@@ -14,7 +14,7 @@ millrace := $(CARGO_TARGET_DIR)/debug/millrace
 
 .PHONY: help
 help: ## What there is to make.
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-9s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
 
 .PHONY: system
 system: cargo
@@ -48,7 +48,12 @@ test: system ## Run all checks and tests, a real Apache Kafka among them.
 .PHONY: kill-test
 kill-test: build ## Kill jobs again and again under load, on a real Kafka: KILLS=50 EVENTS=2000000.
 	MILLRACE_BIN=$(millrace) MILLRACE_KILLS=$(or $(KILLS),50) MILLRACE_EVENTS=$(or $(EVENTS),2000000) $(testbed)/kafka/run.sh \
-	  $(cargo) test --locked -p millrace-tests --test main kafka::kill -- --nocapture --test-threads 1
+	  $(cargo) test --locked --workspace --test main kafka::kill -- --nocapture --test-threads 1
+
+.PHONY: torture
+torture: build ## Torture a job of several workers on three Kafka brokers, within 40 minutes: SCALE=2 doubles it.
+	MILLRACE_BIN=$(millrace) MILLRACE_TORTURE_SCALE=$(or $(SCALE),1) $(testbed)/kafka/run.sh \
+	  $(cargo) test --locked --workspace --test main torture::results_are_exact -- --nocapture --test-threads 1
 
 .PHONY: bench
 bench: system ## Compare with Apache Flink: QUERIES="q0 q12" EVENTS=2000000, or LATENCY=1.

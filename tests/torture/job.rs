@@ -10,10 +10,6 @@ pub(super) const WINDOW_MILLIS: i64 = 10_000;
 /// How far apart hopping windows begin.
 pub(super) const SLIDE_MILLIS: i64 = 5_000;
 
-/// Whether the planner has the window join. Without it the job has no joined sink, and the oracle expects
-/// none.
-pub(super) const JOINS: bool = false;
-
 const COMMIT_INTERVAL: &str = "200ms";
 /// The transaction timeout that follows from it: the least that there is.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,11 +26,7 @@ pub(super) enum Sink {
 impl Sink {
     /// Those that the job has.
     pub(super) fn all() -> &'static [Self] {
-        if JOINS {
-            &[Self::Passed, Self::Tumbled, Self::Hopped, Self::Joined]
-        } else {
-            &[Self::Passed, Self::Tumbled, Self::Hopped]
-        }
+        &[Self::Passed, Self::Tumbled, Self::Hopped, Self::Joined]
     }
 
     pub(super) fn name(self) -> &'static str {

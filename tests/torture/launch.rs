@@ -1,13 +1,9 @@
-//! How the processes of the job are started: `millrace job` once, and `millrace worker` for each worker; or,
-//! as long as the command has neither, `millrace run`, which is one worker and can't be rescaled.
+//! How the processes of the job are started: `millrace job` once, and `millrace worker` for each worker.
 
 use super::job;
 use crate::kafka::harness::Millrace;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-/// Whether the command has `job` and `worker`.
-pub(super) const WORKERS: bool = false;
 
 /// What a worker says that finds its place taken by another process.
 pub(super) const WAITING: &str = "this worker's place is held by another process";
@@ -18,7 +14,6 @@ const NAME: &str = "torture";
 
 pub(super) struct Launch {
     folder: TempDir,
-    kafka: String,
 }
 
 /// Which worker of how many.
@@ -33,13 +28,10 @@ impl Launch {
     /// Prepares the job; `kafka` is what its workers connect to.
     pub(super) fn new(kafka: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let launch = Self { folder, kafka: kafka.to_owned() };
+        let launch = Self { folder };
         std::fs::write(launch.path("job.yaml"), job::manifest(NAME, kafka)).expect("the folder is writable");
-        if WORKERS {
-            let (manifest, out) = (launch.text("job.yaml"), launch.text("job.json"));
-            let arguments = ["job", &manifest, "--kafka", kafka, "--out", &out];
-            Millrace::start(arguments).wait().assert_code(0);
-        }
+        let (manifest, out) = (launch.text("job.yaml"), launch.text("job.json"));
+        Millrace::start(["job", &manifest, "--kafka", kafka, "--out", &out]).wait().assert_code(0);
         launch
     }
 
@@ -51,33 +43,18 @@ impl Launch {
     pub(super) fn start(&self, place: Place, volume: &Path) -> Millrace {
         let volume = volume.display().to_string();
         let Place { generation, ordinal, replicas } = place;
-        let mut arguments = if WORKERS {
-            let numbers = [("--generation", generation), ("--ordinal", ordinal), ("--replicas", replicas)];
-            let mut arguments = vec!["worker".to_owned(), self.text("job.json")];
-            numbers.iter().for_each(|(name, number)| arguments.extend([(*name).to_owned(), number.to_string()]));
-            arguments
-        } else {
-            let arguments = ["run", &self.text("job.yaml"), "--kafka", &self.kafka, "--progress", "none"];
-            arguments.map(str::to_owned).to_vec()
-        };
+        let numbers = [("--generation", generation), ("--ordinal", ordinal), ("--replicas", replicas)];
+        let mut arguments = vec!["worker".to_owned(), self.text("job.json")];
+        numbers.iter().for_each(|(name, number)| arguments.extend([(*name).to_owned(), number.to_string()]));
         arguments.extend(["--state-dir", &volume, "--listen", "127.0.0.1:0"].map(str::to_owned));
         Millrace::start(arguments)
     }
 
-    /// Makes a volume that knows which job it belongs to and no more; only `run` keeps that there.
-    pub(super) fn copy_identity(&self, from: &Path, to: &Path) {
-        if !WORKERS {
-            std::fs::create_dir_all(home(to)).expect("the folder is writable");
-            std::fs::copy(home(from).join("job.json"), home(to).join("job.json")).expect("the job has an identity");
-        }
-    }
-
     /// Deletes what is on a volume; false where nothing was.
     pub(super) fn lose(&self, volume: &Path) -> bool {
-        let state = if WORKERS { volume.to_owned() } else { home(volume).join("state") };
-        let full = std::fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_some());
+        let full = std::fs::read_dir(volume).is_ok_and(|mut entries| entries.next().is_some());
         if full {
-            std::fs::remove_dir_all(&state).expect("nobody uses it");
+            std::fs::remove_dir_all(volume).expect("nobody uses it");
         }
         full
     }
@@ -89,9 +66,4 @@ impl Launch {
     fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
-}
-
-/// Where `run` keeps what belongs to the job.
-fn home(volume: &Path) -> PathBuf {
-    volume.join(format!("default.{NAME}"))
 }

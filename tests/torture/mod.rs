@@ -63,12 +63,8 @@ fn results_are_exact_whatever_happens_to_processes_and_brokers() {
     }
     let begun = Instant::now();
     let form = Form::of_environment();
-    let mut faults = form.faults.clone();
-    if !launch::WORKERS {
-        faults.remove(&Kind::Rescale);
-    }
     let mut random = Random::seeded("torture");
-    let plan = Plan::new(random.next(), &faults);
+    let plan = Plan::new(random.next(), &form.faults);
     let workload = Workload { seed: random.next(), keys: KEYS, partitions: SOURCE_PARTITIONS };
 
     let brokers = Brokers::start();

@@ -12,7 +12,7 @@
 //! Both sides are compared as multisets. What is remembered of the output is a bit per payment, a count and
 //! a sum per window, and a number per joined pair.
 
-use super::job::{JOINS, SLIDE_MILLIS, Sink, WINDOW_MILLIS};
+use super::job::{SLIDE_MILLIS, Sink, WINDOW_MILLIS};
 use super::workload::{Input, Stream, Workload, key_text};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -127,12 +127,10 @@ impl Found {
             passed.get(window).copied().unwrap_or(0) == count
         });
         compare_windows(Sink::Hopped, &self.hopped, &expected.hopped, &mut report, |_, _| true);
-        if JOINS {
-            let beyond = |&&(payment, login): &&(u32, u32)| u64::from(payment.max(login)) >= expected.count;
-            let beyond = self.joined.iter().filter(beyond).count() as u64;
-            report.sink(Sink::Joined).torn += beyond;
-            report.sink(Sink::Joined).lost += expected.joined.saturating_sub(self.joined.len() as u64 - beyond);
-        }
+        let beyond = |&&(payment, login): &&(u32, u32)| u64::from(payment.max(login)) >= expected.count;
+        let beyond = self.joined.iter().filter(beyond).count() as u64;
+        report.sink(Sink::Joined).torn += beyond;
+        report.sink(Sink::Joined).lost += expected.joined.saturating_sub(self.joined.len() as u64 - beyond);
         report
     }
 

@@ -5,7 +5,7 @@ use super::brokers::Brokers;
 use super::chaos::{Cluster, Held, Moment, REPLICAS, Survivor, Took};
 use super::feed::Feed;
 use super::job::TRANSACTION_TIMEOUT;
-use super::launch::{Launch, Place, STOOD_DOWN, WAITING, WORKERS};
+use super::launch::{Launch, Place, STOOD_DOWN, WAITING};
 use crate::kafka::harness::proxy::Times;
 use crate::kafka::harness::{Kafka, Millrace, PATIENCE, Proxy};
 use millrace_broker::ApiKey;
@@ -45,8 +45,7 @@ impl<'a> Workers<'a> {
         let launch = Launch::new(proxy.address());
         let mut workers =
             Self { launch, workers: Vec::new(), generation: 1, volumes: 0, kafka, brokers, proxy, feed, audit };
-        let replicas = if WORKERS { REPLICAS } else { 1 };
-        workers.workers = workers.start_generation(replicas, Vec::new());
+        workers.workers = workers.start_generation(REPLICAS, Vec::new());
         workers
     }
 
@@ -128,7 +127,6 @@ impl<'a> Workers<'a> {
     /// A second process for a worker's place, with a volume of its own.
     fn second(&mut self, at: usize) -> (Millrace, PathBuf) {
         let volume = self.new_volume();
-        self.launch.copy_identity(&self.workers[at].volume, &volume);
         (self.launch.start(self.workers[at].place, &volume), volume)
     }
 

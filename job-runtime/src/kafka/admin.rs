@@ -146,6 +146,10 @@ impl AdminClient {
             let resource = resource.map_err(|code| Error::retry(format!("{}: {code}", operation())))?;
             entries.extend(resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?))));
         }
+        if entries.is_empty() {
+            // The broker that was asked has not heard of a topic just made.
+            return Err(Error::retry(format!("{}: the broker does not know it yet", operation())));
+        }
         Ok(entries)
     }
 
