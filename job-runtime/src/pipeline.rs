@@ -313,7 +313,8 @@ fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32,
         Operator::Exchange(exchange) => {
             let partitioner = Partitioner::new(&exchange.keys, &node.schema, parallelism)?;
             let outbound = build_outbound(context, id, task)?;
-            Step::Exchange(ExchangeStep::new(id, node.operator_id, task, partitioner, router.clone(), outbound))
+            let step = ExchangeStep::new(id, node.operator_id, task, partitioner, router.clone(), outbound);
+            Step::Exchange(Box::new(step))
         }
         Operator::Sink(sink) => {
             let input = plan.nodes[node.inputs[0]].schema.clone();

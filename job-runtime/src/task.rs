@@ -47,7 +47,7 @@ pub enum Step {
     /// Passes rows on as they are: a union.
     Pass,
     Operator(Box<dyn Operator>),
-    Exchange(ExchangeStep),
+    Exchange(Box<ExchangeStep>),
     Sink(Box<dyn SinkWriter>),
 }
 
@@ -242,7 +242,7 @@ impl Task {
     /// Its exchanges, in the order of the plan.
     pub fn exchanges(&self) -> impl Iterator<Item = (NodeId, &ExchangeStep)> {
         self.nodes.iter().enumerate().filter_map(|(id, node)| match &node.step {
-            Step::Exchange(step) => Some((id, step)),
+            Step::Exchange(step) => Some((id, step.as_ref())),
             _ => None,
         })
     }

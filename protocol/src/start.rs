@@ -324,7 +324,10 @@ mod tests {
 
     #[test]
     fn a_later_generation_is_never_disturbed() {
-        for record in [claim_of(3, "new")] {
+        // The second has only read of it, in another task's log.
+        let LogRecord::Claim(told) = claim_of(1, "new") else { unreachable!("a claim") };
+        let told = LogRecord::Claim(Claim { highest_generation: 3, ..told });
+        for record in [claim_of(3, "new"), told] {
             let mut model = Model::with(vec![claim_of(1, "old"), record]);
             let error = model.start().unwrap_err();
             assert_eq!(error, ProtocolError::Superseded { by: 3, holder: "new".into(), own: 2 });

@@ -100,11 +100,11 @@ mod tests {
              {set} INSERT INTO t SELECT * FROM s;"
         );
         let plan = plan_script(&sql, &PlanOptions::default()).unwrap().plan;
-        let sinks = plan.nodes.into_iter().filter_map(|node| match node.operator {
+        let mut sinks = plan.nodes.into_iter().filter_map(|node| match node.operator {
             Operator::Sink(sink) => Some(sink),
             _ => None,
         });
-        sinks.last().unwrap()
+        sinks.next_back().expect("one INSERT")
     }
 
     const BLACKHOLE: &str = "'connector' = 'blackhole'";
