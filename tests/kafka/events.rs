@@ -73,6 +73,20 @@ pub(super) fn counts_per_second(from: &str, to: &str, options: &str) -> String {
     format!("{}{}{query}", events_table(from, options), windows_table("counts", to))
 }
 
+/// Tumbling windows of a second and hopping ones of ten by five, from one topic to two.
+pub(super) fn tumbling_and_hopping(from: &str, tumbled: &str, hopped: &str) -> String {
+    [
+        events_table(from, NEVER_IDLE),
+        windows_table("tumbled", tumbled),
+        windows_table("hopped", hopped),
+        "EXECUTE STATEMENT SET BEGIN\n".to_owned(),
+        window_query("tumbled", "TUMBLE", "INTERVAL '1' SECOND"),
+        window_query("hopped", "HOP", "INTERVAL '5' SECOND, INTERVAL '10' SECOND"),
+        "END;\n".to_owned(),
+    ]
+    .concat()
+}
+
 /// What windows have to come to.
 pub(super) struct Windows {
     size: i64,

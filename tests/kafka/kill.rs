@@ -2,9 +2,7 @@
 //! oracle says, nothing lost, nothing doubled. MILLRACE_KILLS and MILLRACE_EVENTS make it as long as one
 //! likes (`make kill-test`); MILLRACE_SEED has the same moments again.
 
-use super::events::{
-    Difference, Event, Feed, NEVER_IDLE, Windows, events_table, window_query, window_rows, windows_table,
-};
+use super::events::{Difference, Event, Feed, NEVER_IDLE, Windows, events_table, tumbling_and_hopping, window_rows};
 use super::harness::{Job, Kafka, Millrace, PATIENCE, Random, Reader, Record};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,16 +121,8 @@ fn windows_are_exact_whenever_the_job_is_killed() {
     let mut random = Random::seeded("kill test of windows");
     let events = kafka.topic("events", 4);
     let (tumbled, hopped) = (kafka.topic("tumbled", 3), kafka.topic("hopped", 3));
-    let sql = [
-        events_table(&events, NEVER_IDLE),
-        windows_table("tumbled", &tumbled),
-        windows_table("hopped", &hopped),
-        "EXECUTE STATEMENT SET BEGIN\n".to_owned(),
-        window_query("tumbled", "TUMBLE", "INTERVAL '1' SECOND"),
-        window_query("hopped", "HOP", "INTERVAL '5' SECOND, INTERVAL '10' SECOND"),
-        "END;\n".to_owned(),
-    ];
-    let job = Job::new(&kafka, "job", &sql.concat());
+    let sql = tumbling_and_hopping(&events, &tumbled, &hopped);
+    let job = Job::new(&kafka, "job", &sql);
     let mut feed = Feed::new(&kafka, &events, random.next());
     let (mut tumbling, mut hopping) = (Windows::tumbling(1_000), Windows::hopping(10_000, 5_000));
     kill_under_load(&job, &form, &mut feed, &mut random, |event| {

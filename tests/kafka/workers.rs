@@ -2,8 +2,7 @@
 //! one generation takes over from another while events come in. What comes out is what one worker's would be.
 
 use super::events::{
-    Difference, Event, Feed, NEVER_IDLE, Windows, assert_windows, counts_per_second, events_table, window_query,
-    window_rows, windows_table,
+    Difference, Event, Feed, NEVER_IDLE, Windows, assert_windows, counts_per_second, tumbling_and_hopping, window_rows,
 };
 use super::harness::{Job, Kafka, Millrace, Random, Workers};
 
@@ -39,16 +38,8 @@ fn generations_of_any_size_take_over_from_each_other_under_load() {
     let mut random = Random::seeded("generations");
     let from = kafka.topic("events", 4);
     let (tumbled, hopped) = (kafka.topic("tumbled", 3), kafka.topic("hopped", 3));
-    let sql = [
-        events_table(&from, NEVER_IDLE),
-        windows_table("tumbled", &tumbled),
-        windows_table("hopped", &hopped),
-        "EXECUTE STATEMENT SET BEGIN\n".to_owned(),
-        window_query("tumbled", "TUMBLE", "INTERVAL '1' SECOND"),
-        window_query("hopped", "HOP", "INTERVAL '5' SECOND, INTERVAL '10' SECOND"),
-        "END;\n".to_owned(),
-    ];
-    let job = Job::new(&kafka, "job", &sql.concat());
+    let sql = tumbling_and_hopping(&from, &tumbled, &hopped);
+    let job = Job::new(&kafka, "job", &sql);
     let workers = Workers::create(&job);
     let mut feed = Feed::new(&kafka, &from, random.next());
     let (mut tumbling, mut hopping) = (Windows::tumbling(1_000), Windows::hopping(10_000, 5_000));

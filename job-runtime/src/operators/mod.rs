@@ -7,6 +7,7 @@ pub mod calc;
 pub mod watermark;
 mod window;
 mod slice_assigner;
+mod window_progress;
 pub mod window_table_function;
 mod interner;
 mod accumulator;

@@ -16,10 +16,10 @@ mod firing;
 mod tests;
 
 use self::firing::Firing;
-use self::state::Cursor;
 use self::table::{Layout, Table};
 use super::slice_assigner::{show_millis, timestamps};
 use super::window::{Windows, session_time_zone};
+use super::window_progress::{Cursor, Limits};
 use super::{Context, Operator, Output, Progress};
 use crate::batch::{Batch, FailureReason};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
@@ -37,21 +37,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// How results leave.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Rows of a batch.
-    pub rows: usize,
-    /// What a call of `advance` may emit before it gives the runtime a chance to commit.
-    pub bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { rows: 8192, bytes: 4 << 20 }
-    }
-}
 
 pub struct GlobalWindowAggregate {
     operator_id: u32,
@@ -264,12 +249,6 @@ impl GlobalWindowAggregate {
     }
 
     fn resume(&mut self, cursor: Cursor) -> Result<()> {
-        if cursor.groups != self.groups {
-            return Err(Error::fail_job(format!(
-                "the windows' state is of the key groups {:?} and the task has {:?}: a change of parallelism needs a savepoint",
-                cursor.groups, self.groups
-            )));
-        }
         self.passed = cursor.passed;
         if let Some((window_end, key)) = &cursor.firing {
             self.begin(*window_end, Some(key))?;
@@ -380,7 +359,7 @@ impl Operator for GlobalWindowAggregate {
                 slice(&mut self.slices, &self.layout, slice_end)?.restore_value(key, call, value)
             }
             state::CURSOR => {
-                cursor = Some(Cursor::read(value)?);
+                cursor = Some(Cursor::read(value, &self.groups)?);
                 Ok(())
             }
             other => Err(Error::fail_job(format!("a windowed aggregation has no state table {other}"))),

@@ -1,10 +1,10 @@
 //! A window while it is emitted: the pairs of its rows with equal keys, in pieces, and, where it takes more than
 //! one, in an order that a restart finds again. Not here: what becomes of a pair (`mod.rs`).
 
-use super::Limits;
 use super::state::Position;
 use super::window::{Side, Window};
 use crate::error::{Error, Result};
+use crate::operators::window_progress::Limits;
 use arrow_array::RecordBatch;
 
 pub(super) struct Firing {
@@ -101,7 +101,7 @@ impl Firing {
         let group = *self.order.get(self.next)?;
         let key = self.window.interner.key(group).to_vec();
         let has_begun = self.next > 0 || self.pairs > 0;
-        has_begun.then_some(Position { window_end: self.window_end, key, pairs: self.pairs })
+        has_begun.then_some(Position { key, pairs: self.pairs })
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -13,11 +13,12 @@ mod firing;
 mod tests;
 
 use self::firing::{Chunk, Firing};
-use self::state::Cursor;
+use self::state::Position;
 use self::window::{DeadWindow, Window};
 use super::row_evaluation::evaluate_rows;
 use super::slice_assigner::show_millis;
 use super::window::{Windows, session_time_zone};
+use super::window_progress::{Cursor, Limits};
 use super::{Context, Operator, Output};
 use crate::batch::{Batch, FailureReason};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
@@ -42,22 +43,6 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// How results leave.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Pairs of a batch.
-    pub rows: usize,
-    /// What a call of `advance` may emit before it gives the runtime a chance to commit; pairs that the condition
-    /// leaves out count.
-    pub bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { rows: 8192, bytes: 4 << 20 }
-    }
-}
 
 pub struct WindowJoin {
     operator_id: u32,
@@ -142,7 +127,7 @@ impl WindowJoin {
         self.open.entry(window_end).or_default().add(side, rows, keys)
     }
 
-    fn begin(&mut self, window_end: i64, from: Option<&state::Position>) -> Result<()> {
+    fn begin(&mut self, window_end: i64, from: Option<&Position>) -> Result<()> {
         let window = self.open.remove(&window_end).unwrap_or_default();
         self.passed = self.passed.max(window_end);
         self.firing = Some(Firing::new(window_end, window, self.limits, from)?);
@@ -172,22 +157,16 @@ impl WindowJoin {
     }
 
     fn current_cursor(&self) -> Cursor {
-        let firing = self.firing.as_ref().and_then(Firing::position);
+        let firing = self.firing.as_ref().and_then(|f| Some((f.window_end, f.position()?.write())));
         // A window of which nothing has been emitted fires anew after a restart.
         let unfired = self.firing.as_ref().filter(|_| firing.is_none()).map(|f| f.window_end - 1);
         Cursor { groups: self.groups.clone(), passed: unfired.unwrap_or(self.passed), firing }
     }
 
     fn resume(&mut self, cursor: Cursor) -> Result<()> {
-        if cursor.groups != self.groups {
-            return Err(Error::fail_job(format!(
-                "the join's state is of the key groups {:?} and the task has {:?}: a change of parallelism needs a savepoint",
-                cursor.groups, self.groups
-            )));
-        }
         self.passed = cursor.passed;
-        if let Some(position) = &cursor.firing {
-            self.begin(position.window_end, Some(position))?;
+        if let Some((window_end, place)) = &cursor.firing {
+            self.begin(*window_end, Some(&Position::read(place)?))?;
         }
         self.cursor = Some(cursor);
         Ok(())
@@ -371,10 +350,10 @@ impl Operator for WindowJoin {
         const MOST: (usize, usize) = (8192, 16 << 20);
         let mut cursor = None;
         let mut readers: BTreeMap<(i64, usize), RowReader> = BTreeMap::new();
-        let Self { open, inputs, .. } = self;
+        let Self { open, inputs, groups, .. } = self;
         entries.for_each(&mut |table, _, key, value| {
             if table == state::CURSOR {
-                cursor = Some(Cursor::read(value)?);
+                cursor = Some(Cursor::read(value, groups)?);
                 return Ok(());
             }
             let side = state::ROWS.iter().position(|rows| *rows == table);
