@@ -16,7 +16,9 @@ pub enum ProtocolError {
     #[error("generation {by} of this job has taken over (claimed by {holder}); generation {own} stands down")]
     Superseded { by: u32, holder: String, own: u32 },
     /// Records of an exchange are missing, or there twice.
-    #[error("the exchange's records from task {upstream} to task {task} are not whole: expected number {expected}, found {found}")]
+    #[error(
+        "the exchange's records from task {upstream} to task {task} are not whole: expected number {expected}, found {found}"
+    )]
     BrokenLink { upstream: u32, task: u32, expected: u64, found: u64 },
 }
 

@@ -30,7 +30,9 @@ pub enum Event {
     /// The scan has reached the ends that the logs had when it began.
     Scanned,
     /// Whether the logs grew while they were watched.
-    Watched { grew: bool },
+    Watched {
+        grew: bool,
+    },
     Fenced,
     Registered,
     /// The transaction with the claims is committed, beyond doubt.
@@ -108,8 +110,7 @@ impl StartMachine {
         state.known_up_to = state.known_up_to.max(offset + 1);
         match record {
             LogRecord::Claim(claim) => {
-                let same_place =
-                    claim.generation == self.me.generation && claim.ordinal == self.me.assignment.ordinal;
+                let same_place = claim.generation == self.me.generation && claim.ordinal == self.me.assignment.ordinal;
                 let foreign = same_place && claim.holder != self.me.holder;
                 state.foreign_holder = foreign.then(|| claim.holder.clone());
                 self.to_fence.insert(claim.transactional_id.clone());
