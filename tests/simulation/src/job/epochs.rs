@@ -1,7 +1,7 @@
 //! Runs a worker's tasks and performs what the epoch machine says, as the runtime's `commit/coordinator.rs`
 //! does: the tasks compute on while a commit is under way, and what they write is held back.
 
-use super::producer::{CommitOutcome, Ending, Producer, register};
+use super::producer::{CommitOutcome, Ending, Producer};
 use super::rows::{Message, Row};
 use super::start::Started;
 use super::task::{Leaving, Prepared, Task, exchange_offset};
@@ -101,8 +101,8 @@ impl Running<'_> {
         let mut stop_seen = false;
         loop {
             self.enter_step();
-            let event = if self.committed().await? {
-                Event::Committed
+            let event = if let Some(retried) = self.committed()? {
+                Event::Committed { retried }
             } else if !stop_seen && self.ctx.stop_requested() {
                 stop_seen = true;
                 Event::StopRequested
@@ -159,6 +159,7 @@ impl Running<'_> {
                     self.send_some().await?;
                 }
                 Effect::Apply { checkpoint, .. } => self.apply(checkpoint).await?,
+                Effect::Restart => return Err(Failure::Restart("the epoch was committed by a retried request")),
                 Effect::Done { finished } => {
                     self.outcome = Some(if finished { Outcome::Finished } else { Outcome::Stopped });
                 }
@@ -290,26 +291,16 @@ impl Running<'_> {
         }
     }
 
-    /// Whether the commit under way has happened.
-    async fn committed(&mut self) -> Result<bool, Failure> {
-        let Some(ending) = &mut self.committing else { return Ok(false) };
-        let Some(outcome) = self.producer.poll_end(self.ctx, ending) else { return Ok(false) };
-        match outcome {
-            CommitOutcome::Clean => self.delivered = std::mem::take(&mut self.producer.delivered),
-            CommitOutcome::Retried => {
-                self.delivered = std::mem::take(&mut self.producer.delivered);
-                self.replace_producer().await?;
-            }
-            CommitOutcome::Unknown => return Err(Failure::Restart("nobody knows whether the epoch is committed")),
+    /// Whether the commit under way has happened, and whether its EndTxn was retried.
+    fn committed(&mut self) -> Result<Option<bool>, Failure> {
+        let Some(ending) = &mut self.committing else { return Ok(None) };
+        let Some(outcome) = self.producer.poll_end(self.ctx, ending) else { return Ok(None) };
+        if outcome == CommitOutcome::Unknown {
+            return Err(Failure::Restart("nobody knows whether the epoch is committed"));
         }
+        self.delivered = std::mem::take(&mut self.producer.delivered);
         self.committing = None;
-        Ok(true)
-    }
-
-    /// A copy of the EndTxn may still be on its way: the next epoch gets a producer whose epoch fences it.
-    async fn replace_producer(&mut self) -> Result<(), Failure> {
-        self.producer = register(self.ctx, &self.place.transactional_id()).await?;
-        Ok(())
+        Ok(Some(outcome == CommitOutcome::Retried))
     }
 
     /// After a commit: its changes go to the volume, with the offset in the same write.

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// A run ends at the latest after this much simulated time, whatever has come out.
-const LONGEST: Micros = 240 * SECOND;
+const LONGEST: Micros = 80 * SECOND;
 /// So long after the last fault everything must have come out.
 const LONGEST_QUIET: Micros = 40 * SECOND;
 /// Faults that are still to come when the input ends, at most.
