@@ -12,3 +12,5 @@ pub mod disk;
 pub mod job;
 pub mod world;
 pub mod oracle;
+pub mod campaign;
+pub mod mutants;

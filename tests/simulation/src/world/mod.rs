@@ -39,7 +39,7 @@ pub struct Settings {
     pub commit_interval: Micros,
     pub checkpoint_interval: Micros,
     pub transaction_timeout: Micros,
-    /// How many faults have to take effect.
+    /// How many faults have to take effect; no run has fewer than 20.
     pub faults: u64,
 }
 
@@ -52,7 +52,7 @@ impl Settings {
             commit_interval: random.between(40, 150) * MILLISECOND,
             checkpoint_interval: random.between(200, 900) * MILLISECOND,
             transaction_timeout: 2_500 * MILLISECOND,
-            faults: random.between(20, 24),
+            faults: random.between(20, 40),
         }
     }
 }
