@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-simulate [--seeds N] [--seed S [--trace]] [--first S] [--threads N] [--mutants [--only NAME]] [--hunt-seeds N]
+simulate [--seeds N] [--seed S [--trace]] [--first S] [--threads N] [--mutants [--only NAMES]] [--hunt-seeds N]
 
   --seeds N       how many seeds to run (100)
   --seed S        run this one only; with --trace print what happens
   --first S       the first seed (0)
   --threads N     how many at a time (all cores)
   --mutants       build and hunt the mutants of tests/simulation/mutants, too
-  --only NAME     of the mutants only those whose names contain this
+  --only NAMES    of the mutants only those whose names contain one of these, which commas part
   --hunt-seeds N  seeds in which a mutant must be caught (3000)
   --hunt          stop at the first verdict of the oracle, and count nothing else: what mutants are run with
   --oracle PATH   the oracle's program (beside this one)";
@@ -130,7 +130,7 @@ fn run(options: &Options) -> io::Result<bool> {
 
 fn hunt_mutants(options: &Options) -> io::Result<(usize, usize)> {
     let mut mutants = mutants::load()?;
-    mutants.retain(|mutant| mutant.name.contains(&options.only));
+    mutants.retain(|mutant| options.only.split(',').any(|only| mutant.name.contains(only)));
     let told = |mutant: &Mutant, fate: &Fate| match fate {
         Fate::Caught(how) => println!("mutant {}: caught by {how}", mutant.name),
         Fate::Survived => println!("mutant {}: SURVIVED. {}", mutant.name, mutant.why),
