@@ -14,3 +14,4 @@ pub mod world;
 pub mod oracle;
 pub mod campaign;
 pub mod mutants;
+pub mod conformance;

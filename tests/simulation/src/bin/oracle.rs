@@ -69,7 +69,8 @@ fn judge(input: &[Vec<Vec<i64>>], output: &[Vec<Vec<i64>>]) -> Result<(), String
         let window = windows.entry((row.bucket, (row.time.div_euclid(WINDOW) + 1) * WINDOW)).or_default();
         *window = (window.0 + 1, window.1 + row.value);
     }
-    let mut seen = Seen { rows: &rows, left: rows.keys().map(|id| (*id, ())).collect(), windows, ..Seen::default_of(&rows) };
+    let mut seen =
+        Seen { rows: &rows, left: rows.keys().map(|id| (*id, ())).collect(), windows, ..Seen::default_of(&rows) };
     for record in output.iter().flatten() {
         match record[..] {
             [1, key, partition, offset, count] => seen.counted(key, (partition, offset), count)?,

@@ -327,10 +327,10 @@ impl Running<'_> {
             self.tasks.keys().for_each(|task| volume.store(*task).expect("opened at the start").sync());
         });
         self.ctx.checkpointed();
-        for exchange in 0..EXCHANGES.len() {
+        for (exchange, topic) in EXCHANGES.into_iter().enumerate() {
             for (task, commit) in &self.commits {
                 let Some(before) = exchange_offset(commit, exchange) else { continue };
-                let at = TopicPartition { topic: EXCHANGES[exchange], partition: *task };
+                let at = TopicPartition { topic, partition: *task };
                 self.ctx.call(|log, _| log.delete_records(at, before)).await?;
             }
         }

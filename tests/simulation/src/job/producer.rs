@@ -161,8 +161,7 @@ impl Producer {
                     ending.attempts += 1;
                     ending.again_at = None;
                     ending.asked_at = now;
-                    ending.request =
-                        ctx.send_end_txn(&self.transactional_id, self.id, ending.commit, ending.attempts);
+                    ending.request = ctx.send_end_txn(&self.transactional_id, self.id, ending.commit, ending.attempts);
                 }
                 return None;
             }

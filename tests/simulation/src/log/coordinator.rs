@@ -23,11 +23,18 @@ pub struct Settling {
 
 enum State {
     Empty,
-    Ongoing { since: Micros },
+    Ongoing {
+        since: Micros,
+    },
     /// PrepareCommit, PrepareAbort: decided, the markers are on their way.
-    Prepared { commit: bool, markers: VecDeque<(Micros, TopicPartition)> },
+    Prepared {
+        commit: bool,
+        markers: VecDeque<(Micros, TopicPartition)>,
+    },
     /// CompleteCommit, CompleteAbort.
-    Complete { commit: bool },
+    Complete {
+        commit: bool,
+    },
 }
 
 struct Transaction {

@@ -25,7 +25,10 @@ enum Fate {
 }
 
 enum Entry {
-    Data { value: Rc<[u8]>, fate: Fate },
+    Data {
+        value: Rc<[u8]>,
+        fate: Fate,
+    },
     /// A control record: takes an offset, and no reader sees it.
     Marker,
 }

@@ -64,8 +64,7 @@ pub fn simulate(seed: u64, prints: bool) -> Report {
     let faults = world.settings.faults;
     let faults_at_close = faults - world.random.below(FAULTS_AFTER_INPUT);
     let world = Rc::new(RefCell::new(world));
-    let mut run =
-        Run { world, lives: BTreeMap::new(), complaints: Vec::new(), quiet_since: None, faults_at_close };
+    let mut run = Run { world, lives: BTreeMap::new(), complaints: Vec::new(), quiet_since: None, faults_at_close };
     while !run.is_over() {
         let Some(item) = run.world.borrow_mut().next() else { break };
         run.happen(item);

@@ -160,7 +160,8 @@ impl World {
 impl World {
     /// Whether a process is in the place of a start that is no twin's.
     pub(crate) fn is_taken(&self, start: &Start) -> bool {
-        let same = |p: &Process| p.alive && !p.is_twin && p.generation == start.generation && p.ordinal == start.ordinal;
+        let same =
+            |p: &Process| p.alive && !p.is_twin && p.generation == start.generation && p.ordinal == start.ordinal;
         start.twin_at.is_none() && self.processes.iter().any(same)
     }
 
