@@ -16,6 +16,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("millrace-job-runtime", &["millrace-crds", "millrace-planner", "+millrace-broker"]),
     ("millrace-cli", &["millrace-broker", "millrace-crds", "millrace-job-runtime", "millrace-planner"]),
     ("millrace-benchmarks", &[]),
+    ("millrace-simulation", &["millrace-protocol"]),
     ("millrace-tests", &["+millrace-broker", "+millrace-crds", "+millrace-job-runtime", "+millrace-planner"]),
 ];
 

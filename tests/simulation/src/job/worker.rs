@@ -3,12 +3,10 @@
 
 use super::epochs::{self, Outcome};
 use super::start::start;
-use crate::log::{LogError, Micros};
-use crate::world::{Ctx, MILLISECOND};
+use crate::log::LogError;
+use crate::world::Ctx;
 use millrace_protocol::ProtocolError;
 use millrace_protocol::assignment::Assignment;
-
-const BACKOFF: Micros = 20 * MILLISECOND;
 
 /// Which of a job's places a worker has.
 #[derive(Clone, Debug)]
@@ -76,6 +74,6 @@ pub async fn life(ctx: Ctx, place: Place) -> Exit {
             }
         }
         ctx.enter(None);
-        ctx.sleep(BACKOFF).await;
+        ctx.sleep(ctx.backoff()).await;
     }
 }

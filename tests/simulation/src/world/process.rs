@@ -78,6 +78,13 @@ impl Ctx {
         Sleep { until: self.now() + duration, clock: self.clock.clone(), wake: self.wake.clone() }.await;
     }
 
+    /// The pause between two attempts: often so short that whoever was fenced is back while others start.
+    pub fn backoff(&self) -> Micros {
+        let mut world = self.world.borrow_mut();
+        let longest = if world.random.one_in(2) { 3 } else { 30 };
+        world.random.between(500, longest * MILLISECOND)
+    }
+
     pub fn settings(&self) -> Settings {
         self.world.borrow().settings.clone()
     }

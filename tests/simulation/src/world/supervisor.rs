@@ -82,7 +82,8 @@ impl World {
         if self.processes[pid].is_twin || (start.generation < self.generation && !lingers) {
             return;
         }
-        self.after(5 * MILLISECOND, 150 * MILLISECOND, Item::Start(start));
+        let longest = if self.random.one_in(2) { 8 } else { 150 };
+        self.after(MILLISECOND, longest * MILLISECOND, Item::Start(start));
     }
 
     pub(crate) fn kill(&mut self, pid: Pid) {
