@@ -51,6 +51,7 @@ pub async fn register(ctx: &Ctx, transactional_id: &str) -> Result<Producer> {
     let timeout = ctx.settings().transaction_timeout;
     loop {
         match ctx.call(|log, now| log.init_producer(transactional_id, timeout, now)).await {
+            Ok(_) if ctx.loses_registration() => ctx.sleep(REQUEST_TIMEOUT).await,
             Ok(id) => {
                 ctx.event("registered", &[id.id as i64, i64::from(id.epoch)]);
                 return Ok(Producer::new(transactional_id, id));

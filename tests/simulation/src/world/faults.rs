@@ -57,6 +57,8 @@ pub enum Fault {
     LostEndTxnAnswer,
     /// No answer to an EndTxn comes at all.
     UnknownOutcome,
+    /// The answer to a registration is lost, and the client registers again.
+    LostRegistration,
     /// The broker serves the process only after a while.
     Hiccup,
     /// A batch is not written, and the client gives up on it.
@@ -68,7 +70,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Crash,
         Self::UnsyncedLoss,
         Self::Pause,
@@ -80,6 +82,7 @@ impl Fault {
         Self::LateEndTxn,
         Self::LostEndTxnAnswer,
         Self::UnknownOutcome,
+        Self::LostRegistration,
         Self::Hiccup,
         Self::FailedProduce,
         Self::TransactionTimeout,
@@ -88,11 +91,12 @@ impl Fault {
 
     /// Why it can't hit at a step; None where it can.
     pub fn impossible_at(self, step: Step) -> Option<&'static str> {
-        use Step::{CatchUp, Claim, Committing, Ending, Open, Replay};
+        use Step::{CatchUp, Claim, Committing, Ending, Fence, Open, Register, Replay};
         match self {
             Self::LostEndTxnAnswer | Self::UnknownOutcome if !matches!(step, Claim | Committing) => {
                 Some("no EndTxn is sent in this step")
             }
+            Self::LostRegistration if !matches!(step, Fence | Register) => Some("nobody registers in this step"),
             Self::FailedProduce if !matches!(step, Claim | CatchUp | Open | Ending) => {
                 Some("nothing is produced in this step")
             }

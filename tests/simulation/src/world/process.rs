@@ -176,6 +176,11 @@ impl Ctx {
         self.call(ask).await
     }
 
+    /// Whether the answer to a registration that has happened gets lost.
+    pub fn loses_registration(&self) -> bool {
+        self.world.borrow_mut().strikes_call(self.pid, Fault::LostRegistration)
+    }
+
     /// Sends an EndTxn, whose answer is asked for by the number returned.
     pub fn send_end_txn(&self, transactional_id: &str, producer: ProducerId, commit: bool, attempt: u32) -> u64 {
         let mut world = self.world.borrow_mut();

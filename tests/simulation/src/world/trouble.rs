@@ -249,6 +249,11 @@ impl World {
 fn hits_processes(fault: Fault) -> bool {
     !matches!(
         fault,
-        Fault::LateEndTxn | Fault::LostEndTxnAnswer | Fault::UnknownOutcome | Fault::Hiccup | Fault::FailedProduce
+        Fault::LateEndTxn
+            | Fault::LostEndTxnAnswer
+            | Fault::UnknownOutcome
+            | Fault::LostRegistration
+            | Fault::Hiccup
+            | Fault::FailedProduce
     )
 }
