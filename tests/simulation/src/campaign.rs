@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 /// A run in which fewer faults took effect is a failure of the generator.
 pub const FAULTS_MIN: u64 = 20;
 /// From so many seeds on the table of faults and steps must be without a zero.
-pub const SEEDS_FOR_A_FULL_TABLE: u64 = 2_000;
+pub const SEEDS_FOR_A_FULL_TABLE: u64 = 3_000;
 /// Every so many seeds one is run again, which must come to the same.
 const AGAIN: u64 = 100;
 

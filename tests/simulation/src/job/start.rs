@@ -94,7 +94,8 @@ impl Starting<'_> {
                 Ok(self.machine.step(Event::Watched { grew }))
             }
             Effect::Fence { ids } => {
-                self.ctx.enter(Some(Step::Fence));
+                let again = self.producer.is_some();
+                self.ctx.enter(Some(if again { Step::FenceAgain } else { Step::Fence }));
                 for id in ids {
                     self.ctx.remark(|| format!("fences {id}"));
                     register(self.ctx, &id).await?;

@@ -9,6 +9,8 @@ pub enum Step {
     Register,
     Claim,
     Replay,
+    /// Somebody claimed in between who was not fenced.
+    FenceAgain,
     /// Epochs run, but sources or exchanges are not read yet, because memory would overtake Kafka.
     CatchUp,
     Open,
@@ -18,13 +20,14 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Scan,
         Self::Watch,
         Self::Fence,
         Self::Register,
         Self::Claim,
         Self::Replay,
+        Self::FenceAgain,
         Self::CatchUp,
         Self::Open,
         Self::Ending,
@@ -91,16 +94,21 @@ impl Fault {
 
     /// Why it can't hit at a step; None where it can.
     pub fn impossible_at(self, step: Step) -> Option<&'static str> {
-        use Step::{CatchUp, Claim, Committing, Ending, Fence, Open, Register, Replay};
+        use Step::{CatchUp, Claim, Committing, Ending, Fence, FenceAgain, Open, Register, Replay};
         match self {
             Self::LostEndTxnAnswer | Self::UnknownOutcome if !matches!(step, Claim | Committing) => {
                 Some("no EndTxn is sent in this step")
             }
-            Self::LostRegistration if !matches!(step, Fence | Register) => Some("nobody registers in this step"),
+            Self::LostRegistration if !matches!(step, Fence | Register | FenceAgain) => {
+                Some("nobody registers in this step")
+            }
             Self::FailedProduce if !matches!(step, Claim | CatchUp | Open | Ending) => {
                 Some("nothing is produced in this step")
             }
-            Self::TransactionTimeout if step == Replay => {
+            Self::LateEndTxn if step == FenceAgain => {
+                Some("its sender has claimed before; whoever could slip in since has read that claim, and stands down")
+            }
+            Self::TransactionTimeout if matches!(step, Replay | FenceAgain) => {
                 Some("the claim is committed, and epoch 1 has not written yet: no transaction is under way")
             }
             _ => None,

@@ -53,10 +53,12 @@ impl World {
         }
         let now = self.now();
         self.trouble.armed.retain(|armed| armed.expires > now);
-        if self.trouble.armed.len() < 3 {
+        if self.trouble.armed.len() < 4 {
             let pairs = possible();
             let (fault, step) = *self.random.pick(&pairs).expect("there are faults");
-            self.trouble.armed.push(Armed { fault, step, expires: now + 1_500 * MILLISECOND });
+            // What is rare is waited for longer.
+            let patience = if step == Step::FenceAgain { 6 * SECOND } else { 1_500 * MILLISECOND };
+            self.trouble.armed.push(Armed { fault, step, expires: now + patience });
             self.provoke(fault, step);
         }
         self.after(50 * MILLISECOND, 400 * MILLISECOND, Item::Arm);
@@ -77,7 +79,7 @@ impl World {
             Step::Watch if fault == Fault::UnsyncedLoss => Fault::Twin,
             Step::Watch => *self.random.pick(&[Fault::LostVolume, Fault::Twin]).expect("two"),
             _ if fault == Fault::UnsyncedLoss => Fault::TransactionTimeout,
-            Step::Fence | Step::CatchUp => Fault::Rescale,
+            Step::Fence | Step::FenceAgain | Step::CatchUp => Fault::Rescale,
             _ => Fault::Crash,
         };
         self.strike_with(cause, pid, at);
