@@ -52,7 +52,7 @@ pub enum Fault {
     ForeignVolume,
     /// A second process is started in its place.
     Twin,
-    /// A new generation with another number of workers is started.
+    /// A new generation is started, mostly with another number of workers.
     Rescale,
     /// A copy of an EndTxn arrives when its sender has long had the answer to another one.
     LateEndTxn,

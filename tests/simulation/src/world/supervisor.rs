@@ -22,14 +22,17 @@ impl World {
         self.volumes.len() - 1
     }
 
-    /// A volume for a further process: empty, or a copy of one, with a holder of its own.
+    /// A volume for a further process: empty, or a copy of one, mostly with a holder of its own.
     fn further_volume(&mut self, of: usize) -> usize {
         let volume = self.new_volume();
         if self.random.one_in(2) {
             let holder = self.volumes[volume].holder.clone();
             let mut copy = self.volumes[of].clone();
             copy.settle();
-            copy.holder = holder;
+            // A snapshot of a volume names the holder of that day, who may well be at work.
+            if !self.random.one_in(4) {
+                copy.holder = holder;
+            }
             self.volumes[volume] = copy;
         }
         volume
@@ -117,12 +120,12 @@ impl World {
         }
     }
 
-    /// A new generation with another number of workers. Of the old ones some are stopped, some killed, some
+    /// A new generation, mostly with another number of workers. Of the old ones some are stopped, some killed, some
     /// die later, some stay.
     pub(crate) fn rescale(&mut self) {
         self.generation += 1;
         let before = self.replicas;
-        while self.replicas == before {
+        while self.replicas == before && !self.random.one_in(4) {
             self.replicas = self.random.between(1, u64::from(self.settings.tasks)) as u32;
         }
         self.event(0, "rescale", &[i64::from(self.generation), i64::from(self.replicas)]);
