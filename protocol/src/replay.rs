@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// Everything in the task log before this offset is in the state.
+    /// Just behind the record of the commit, and no further, wherever the log ends by now: a start scans from
+    /// here, and must read whatever claim was written since.
     pub log_offset: i64,
     /// The last commit in it.
     pub commit: Commit,
