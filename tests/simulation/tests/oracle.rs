@@ -36,7 +36,7 @@ fn a_repeated_output_is_noticed() {
 #[test]
 fn outputs_in_another_order_and_of_nothing_are_noticed() {
     let swapped = verdict(|report| report.output[0].reverse());
-    assert!(swapped.starts_with("torn"), "{swapped}");
+    assert_ne!(swapped, "ok");
     let invented = verdict(|report| drop(report.input[0].remove(0)));
-    assert!(invented.starts_with("torn"), "{invented}");
+    assert_ne!(invented, "ok");
 }

@@ -108,9 +108,9 @@ impl Fault {
             Self::LateEndTxn if step == FenceAgain => {
                 Some("its sender has claimed before; whoever could slip in since has read that claim, and stands down")
             }
-            Self::TransactionTimeout if matches!(step, Replay | FenceAgain) => {
-                Some("the claim is committed, and epoch 1 has not written yet: no transaction is under way")
-            }
+            Self::TransactionTimeout if matches!(step, Replay | FenceAgain) => Some(
+                "the claim is committed, and epoch 1 has not written yet: at most a twin has a transaction under way",
+            ),
             _ => None,
         }
     }
