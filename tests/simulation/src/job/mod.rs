@@ -2,9 +2,11 @@
 //! protocol must get right: two exchanges in a row, counts by key, windows that watermarks close, outputs
 //! in the transaction that commits the state.
 //!
-//!     source -> by key -> count -> by bucket -> windows
-//!                           |                     |
-//!                           +------ output -------+
+//! ```text
+//! source -> by key -> count -> by bucket -> windows
+//!                       |                     |
+//!                       +------ output -------+
+//! ```
 
 pub mod rows;
 pub mod task;
