@@ -45,7 +45,7 @@ pub struct Settings {
 
 impl Settings {
     fn draw(random: &mut Random) -> Self {
-        let tasks = random.between(2, 4) as u32;
+        let tasks = random.between(1, 6) as u32;
         Self {
             tasks,
             sources: tasks + random.below(3) as u32,
