@@ -17,6 +17,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("millrace-job-runtime", &["millrace-crds", "millrace-planner", "millrace-protocol", "+millrace-broker"]),
     ("millrace-cli", &["millrace-broker", "millrace-crds", "millrace-job-runtime", "millrace-planner"]),
     ("millrace-benchmarks", &[]),
+    ("millrace-simulation", &["millrace-protocol"]),
     ("millrace-tests", &["+millrace-broker", "+millrace-crds", "+millrace-job-runtime", "+millrace-planner"]),
 ];
 

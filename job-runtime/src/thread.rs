@@ -94,7 +94,7 @@ impl TaskThread {
         for task in &mut self.tasks {
             if !task.is_open() && self.gate.is_open(task.epoch()) {
                 task.committed();
-                task.open(&self.gate.producer())?;
+                task.open(self.gate.producer())?;
             }
             if !task.resume()? {
                 continue;

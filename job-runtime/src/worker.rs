@@ -221,7 +221,7 @@ impl Supervisor {
         let Run { cluster, admin, assignment, log, gate, scans, exchanges } = run;
         let transactional_id = self.job.identity.transactional_id(assignment.ordinal);
         let generation = self.job.identity.generation;
-        let holder = CommitHolder { generation, transactional_id: transactional_id.clone() };
+        let holder = CommitHolder { generation, transactional_id };
         let settings = ConsumerSettings {
             group_id: format!("{}.log-ends", self.job.identity.topic_prefix()),
             isolation_level: "read_uncommitted".into(),
@@ -233,8 +233,6 @@ impl Supervisor {
         });
         let coordinator = Coordinator {
             job: &self.job,
-            cluster,
-            transactional_id,
             attempt: started.attempt,
             log,
             assignment,
@@ -247,6 +245,7 @@ impl Supervisor {
             reports: pipeline.reports,
             produced: pipeline.produced,
             stop: self.stop.clone(),
+            read_from: started.claims.iter().map(|(&task, claim)| (task, claim + 1)).collect(),
             checkpointer: Checkpointer::start(started.stores, holder, self.clock.clone())?,
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),

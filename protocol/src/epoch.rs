@@ -28,8 +28,9 @@ pub enum Event {
     /// A task has ended the epoch: whether it wrote anything, how many bytes of state changes, and
     /// whether its bounded inputs have ended and all their results are out.
     Prepared { wrote: bool, change_bytes: usize, finished: bool },
-    /// The commit asked for has happened.
-    Committed,
+    /// The commit asked for has happened. `retried`: another copy of the request that ends the transaction
+    /// may still be under way.
+    Committed { retried: bool },
     /// Stop after one more commit.
     StopRequested,
 }
@@ -46,6 +47,10 @@ pub enum Effect {
     /// Begin the next transaction and let the tasks write into it. Under `reuse` the transaction before
     /// it is still empty and goes on.
     Open { epoch: u64, reuse: bool },
+    /// Give up what was computed since, and start as after a crash: register, claim, replay. The late copy
+    /// would end the next transaction, so that needs a new registration; and a registration fences whoever
+    /// made the last one, who may have taken the tasks over since. Only a claim tells.
+    Restart,
     /// Nothing follows.
     Done { finished: bool },
 }
@@ -122,7 +127,7 @@ impl EpochMachine {
                 self.state = State::Ending { waiting: waiting - 1 };
                 if waiting == 1 { self.prepared(now) } else { Vec::new() }
             }
-            (Event::Committed, State::Committing) => self.committed(now),
+            (Event::Committed { retried }, State::Committing) => self.committed(retried, now),
             (Event::Tick { .. }, _) => Vec::new(),
             (event, state) => unreachable!("{event:?} can't happen in {state:?}"),
         }
@@ -146,7 +151,7 @@ impl EpochMachine {
         self.open(now, true)
     }
 
-    fn committed(&mut self, now: Duration) -> Vec<Effect> {
+    fn committed(&mut self, retried: bool, now: Duration) -> Vec<Effect> {
         self.committed_at = now;
         let finished = self.unfinished == 0;
         let done = self.last || finished;
@@ -160,6 +165,10 @@ impl EpochMachine {
         if done {
             self.state = State::Done;
             return vec![apply, Effect::Done { finished }];
+        }
+        if retried {
+            self.state = State::Done;
+            return vec![apply, Effect::Restart];
         }
         // The tasks first: they have outputs that wait for the transaction.
         let mut effects = self.open(now, false);
@@ -180,6 +189,7 @@ mod tests {
     use super::*;
 
     const INTERVAL: Duration = Duration::from_millis(500);
+    const COMMITTED: Event = Event::Committed { retried: false };
 
     fn machine(tasks: u32) -> EpochMachine {
         let settings = EpochSettings {
@@ -205,7 +215,7 @@ mod tests {
         assert_eq!(machine.step(prepared(false), INTERVAL), []);
         assert_eq!(machine.step(prepared(true), INTERVAL), [Effect::Commit { epoch: 1, release: false }]);
         let after = [Effect::Open { epoch: 2, reuse: false }, Effect::Apply { epoch: 1, checkpoint: false }];
-        assert_eq!(machine.step(Event::Committed, INTERVAL), after);
+        assert_eq!(machine.step(COMMITTED, INTERVAL), after);
     }
 
     #[test]
@@ -230,7 +240,7 @@ mod tests {
         assert_eq!(machine.step(Event::StopRequested, Duration::ZERO), [end]);
         assert_eq!(machine.step(prepared(true), Duration::ZERO), [Effect::Commit { epoch: 1, release: true }]);
         let after = [Effect::Apply { epoch: 1, checkpoint: true }, Effect::Done { finished: false }];
-        assert_eq!(machine.step(Event::Committed, Duration::ZERO), after);
+        assert_eq!(machine.step(COMMITTED, Duration::ZERO), after);
     }
 
     #[test]
@@ -239,9 +249,25 @@ mod tests {
         machine.step(Event::Tick { produced: 0 }, INTERVAL);
         machine.step(prepared(true), INTERVAL);
         assert_eq!(machine.step(Event::StopRequested, INTERVAL), []);
-        machine.step(Event::Committed, INTERVAL);
+        machine.step(COMMITTED, INTERVAL);
         let end = Effect::EndEpoch { epoch: 2, heartbeat: true, last: true };
         assert_eq!(machine.step(Event::Tick { produced: 0 }, INTERVAL), [end]);
+    }
+
+    #[test]
+    fn after_a_retried_commit_the_tasks_are_claimed_again_unless_nothing_follows() {
+        let retried = Event::Committed { retried: true };
+        let mut machine = machine(1);
+        machine.step(Event::Tick { produced: 0 }, INTERVAL);
+        machine.step(prepared(true), INTERVAL);
+        let after = [Effect::Apply { epoch: 1, checkpoint: false }, Effect::Restart];
+        assert_eq!(machine.step(retried, INTERVAL), after);
+
+        let mut machine = self::machine(1);
+        machine.step(Event::StopRequested, INTERVAL);
+        machine.step(prepared(true), INTERVAL);
+        let after = [Effect::Apply { epoch: 1, checkpoint: true }, Effect::Done { finished: false }];
+        assert_eq!(machine.step(retried, INTERVAL), after);
     }
 
     #[test]
@@ -252,7 +278,7 @@ mod tests {
         machine.step(finished, INTERVAL);
         assert_eq!(machine.step(finished, INTERVAL), [Effect::Commit { epoch: 1, release: true }]);
         let after = [Effect::Apply { epoch: 1, checkpoint: true }, Effect::Done { finished: true }];
-        assert_eq!(machine.step(Event::Committed, INTERVAL), after);
+        assert_eq!(machine.step(COMMITTED, INTERVAL), after);
     }
 
     #[test]
@@ -265,7 +291,7 @@ mod tests {
             machine.step(Event::Tick { produced: 0 }, now);
             let change_bytes = if round == 50 { 2 << 20 } else { 1 };
             machine.step(Event::Prepared { wrote: true, change_bytes, finished: false }, now);
-            let effects = machine.step(Event::Committed, now);
+            let effects = machine.step(COMMITTED, now);
             checkpoints.extend(effects.iter().filter_map(|effect| match effect {
                 Effect::Apply { checkpoint: true, epoch } => Some(*epoch),
                 _ => None,

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// Everything in the task log before this offset is in the state.
+    /// Where a start begins to read: behind the commit's claim, and at the latest just behind the commit itself,
+    /// wherever the log ends by now, since whatever claim was written after it has to be read. Commits from
+    /// here on that are in the state already are passed over.
     pub log_offset: i64,
     /// The last commit in it.
     pub commit: Commit,
@@ -44,6 +46,8 @@ pub struct TaskReplay {
     applied: Option<Applied>,
     /// Of the last commit, taken or not.
     sequence: Option<u64>,
+    /// Of the last commit that the state had at the start.
+    known: Option<u64>,
 }
 
 impl TaskReplay {
@@ -57,6 +61,7 @@ impl TaskReplay {
             committed_bytes: 0,
             applied: None,
             sequence: applied.map(|a| a.commit.sequence),
+            known: applied.map(|a| a.commit.sequence),
         }
     }
 
@@ -79,6 +84,10 @@ impl TaskReplay {
 
     fn commit(&mut self, offset: i64, commit: &Commit) -> Result<()> {
         let (generation, transactional_id) = self.holder_of(commit.claim, offset)?.clone();
+        if self.known.is_some_and(|known| commit.sequence <= known) {
+            self.open.clear();
+            return Ok(());
+        }
         if let Some(last) = self.sequence
             && commit.sequence != last + 1
         {
@@ -181,6 +190,20 @@ mod tests {
     fn changes_of_one_holder_are_not_committed_by_another() {
         let error = replay(&[claim(1, "a"), claim(2, "b"), batch(0, b"x"), commit(1, 1)]).unwrap_err();
         assert!(error.to_string().contains("changes before it"), "{error}");
+    }
+
+    #[test]
+    fn commits_that_the_state_has_are_passed_over() {
+        let mut read = replay(&[claim(1, "a"), batch(0, b"x"), commit(0, 1), batch(0, b"y"), commit(0, 2)]).unwrap();
+        let applied = Applied { log_offset: 1, ..read.take(0).unwrap().applied };
+        let mut read = TaskReplay::new(Some(&applied));
+        for (offset, record) in [batch(0, b"x"), commit(0, 1), batch(0, b"y"), commit(0, 2)].iter().enumerate() {
+            read.read(1 + offset as i64, record).unwrap();
+        }
+        assert_eq!(read.take(0), None);
+        read.read(5, &batch(0, b"z")).unwrap();
+        read.read(6, &commit(0, 3)).unwrap();
+        assert_eq!(read.take(0).unwrap().changes, [b"z".to_vec()]);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use crate::assignment::Assignment;
 use crate::error::{ProtocolError, Result};
-use crate::record::{Claim, LogRecord};
+use crate::record::{Batch, Claim, Commit, LogRecord};
 use crate::replay::{Applied, Portion, TaskReplay};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,11 +55,21 @@ pub enum Effect {
     Replay,
 }
 
+/// Another process in our place, as one task's log shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Foreign {
+    holder: String,
+    /// Offset of its claim.
+    claim: i64,
+    /// Offset of the last record that it wrote.
+    latest: i64,
+}
+
 #[derive(Debug)]
 struct TaskStart {
     start_offset: i64,
     /// Another holder of our place, as of the last claim scanned, unless it has released.
-    foreign_holder: Option<String>,
+    foreign: Option<Foreign>,
     /// The offset behind the last record that fencing has taken into account.
     known_up_to: i64,
     replay: TaskReplay,
@@ -73,6 +83,8 @@ pub struct StartMachine {
     tasks: BTreeMap<u32, TaskStart>,
     /// Ids that have claimed and are not known to be fenced.
     to_fence: BTreeSet<String>,
+    /// What other holders of our place had written when they were last watched.
+    watched: Vec<Foreign>,
     highest_generation: u32,
     /// Claims written in this start.
     round: u32,
@@ -92,10 +104,11 @@ impl StartMachine {
             }
             let start_offset = applied.map_or(0, |a| a.log_offset);
             let replay = TaskReplay::new(applied);
-            let start = TaskStart { start_offset, foreign_holder: None, known_up_to: start_offset, replay, own: None };
+            let start = TaskStart { start_offset, foreign: None, known_up_to: start_offset, replay, own: None };
             tasks.insert(task, start);
         }
-        let machine = Self { me, tasks, to_fence, highest_generation, round: 0, registered: false };
+        let watched = Vec::new();
+        let machine = Self { me, tasks, to_fence, watched, highest_generation, round: 0, registered: false };
         (machine, vec![Effect::Scan])
     }
 
@@ -112,15 +125,21 @@ impl StartMachine {
             LogRecord::Claim(claim) => {
                 let same_place = claim.generation == self.me.generation && claim.ordinal == self.me.assignment.ordinal;
                 let foreign = same_place && claim.holder != self.me.holder;
-                state.foreign_holder = foreign.then(|| claim.holder.clone());
+                state.foreign =
+                    foreign.then(|| Foreign { holder: claim.holder.clone(), claim: offset, latest: offset });
                 self.to_fence.insert(claim.transactional_id.clone());
                 self.not_superseded(claim)
             }
             LogRecord::Release(_) => {
-                state.foreign_holder = None;
+                state.foreign = None;
                 Ok(())
             }
-            LogRecord::Batch(_) | LogRecord::Commit(_) => Ok(()),
+            LogRecord::Batch(Batch { claim, .. }) | LogRecord::Commit(Commit { claim, .. }) => {
+                if let Some(foreign) = state.foreign.as_mut().filter(|foreign| foreign.claim == *claim) {
+                    foreign.latest = offset;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -138,10 +157,7 @@ impl StartMachine {
 
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         match event {
-            Event::Scanned => match self.tasks.values().find_map(|t| t.foreign_holder.clone()) {
-                Some(holder) => vec![Effect::Watch { holder }],
-                None => self.fence(),
-            },
+            Event::Scanned => self.watch(),
             Event::Watched { grew: true } => vec![Effect::Scan],
             Event::Watched { grew: false } => self.fence(),
             Event::Fenced if self.registered => self.claim(),
@@ -151,6 +167,20 @@ impl StartMachine {
                 self.claim()
             }
             Event::Claimed => vec![Effect::Replay],
+        }
+    }
+
+    /// Waits for another holder of our place as long as it writes. That the logs grow is not enough: workers
+    /// of an earlier generation may write to them until we fence them, and the holder be dead.
+    fn watch(&mut self) -> Vec<Effect> {
+        let foreign: Vec<Foreign> = self.tasks.values().filter_map(|t| t.foreign.clone()).collect();
+        match foreign.first() {
+            Some(Foreign { holder, .. }) if foreign != self.watched => {
+                let holder = holder.clone();
+                self.watched = foreign;
+                vec![Effect::Watch { holder }]
+            }
+            _ => self.fence(),
         }
     }
 
@@ -224,7 +254,7 @@ impl StartMachine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Commit, Release};
+    use crate::record::Release;
 
     /// One task's log and who is fenced from it.
     #[derive(Default)]
@@ -344,6 +374,35 @@ mod tests {
         let mut model = Model::with(vec![claim_of(2, "twin"), release]);
         model.start().unwrap();
         assert!(model.watched.is_empty());
+    }
+
+    #[test]
+    fn a_holder_that_is_dead_is_not_waited_for_because_an_earlier_generation_writes() {
+        let me = Claimant {
+            generation: 2,
+            assignment: Assignment::alone(1),
+            holder: "me".into(),
+            attempt: "start".into(),
+            transactional_id: "job.2.0".into(),
+        };
+        let (mut machine, _) = StartMachine::new(me, [(0, None)]);
+        let mut log = vec![claim_of(1, "old"), claim_of(2, "twin"), commit(0, 1)];
+        let mut scan = |log: &[LogRecord<'_>]| {
+            for (offset, record) in log.iter().enumerate() {
+                machine.scanned(0, offset as i64, record).unwrap();
+            }
+            let effects = machine.step(Event::Scanned);
+            if matches!(effects[..], [Effect::Watch { .. }]) {
+                assert_eq!(machine.step(Event::Watched { grew: true }), [Effect::Scan]);
+            }
+            effects
+        };
+        let watch = [Effect::Watch { holder: "twin".into() }];
+        assert_eq!(scan(&log), watch);
+        log.push(commit(1, 1));
+        assert_eq!(scan(&log), watch, "it writes");
+        log.push(commit(0, 2));
+        assert_eq!(scan(&log), [Effect::Fence { ids: ids(&["job.1.0"]) }]);
     }
 
     #[test]

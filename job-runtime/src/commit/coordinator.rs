@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::exchange::Router;
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
-use crate::kafka::{ClientOptions, CommitOutcome, PartitionConsumer, TransactionalProducer};
+use crate::kafka::{CommitOutcome, PartitionConsumer};
 use crate::metrics::{Metrics, PartitionStatus};
 use crate::state::StateChanges;
 use crate::state::checkpointer::Checkpointer;
@@ -44,8 +44,6 @@ pub struct ScanOffsets {
 
 pub struct Coordinator<'a> {
     pub job: &'a Job,
-    pub cluster: &'a ClientOptions,
-    pub transactional_id: String,
     pub attempt: String,
     pub log: Arc<str>,
     pub assignment: Assignment,
@@ -62,6 +60,8 @@ pub struct Coordinator<'a> {
     pub produced: Arc<AtomicUsize>,
     pub stop: Arc<AtomicBool>,
     pub checkpointer: Checkpointer,
+    /// By task: where a start from the next checkpoint begins to read the log; at first behind our claims.
+    pub read_from: BTreeMap<u32, i64>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
 }
@@ -138,11 +138,11 @@ impl Coordinator<'_> {
                 self.router.wake_all();
             }
             Effect::Commit { epoch, release } => {
-                self.commit(release)?;
+                let retried = self.commit(release)?;
                 self.gate.set_committed(epoch);
                 let seconds = (self.clock.monotonic() - progressing.ended_at).as_secs_f64();
                 self.metrics.committed(self.clock.now_millis(), seconds);
-                return Ok(machine.step(Event::Committed, self.clock.monotonic()));
+                return Ok(machine.step(Event::Committed { retried }, self.clock.monotonic()));
             }
             Effect::Open { epoch, reuse } => {
                 if reuse {
@@ -155,6 +155,11 @@ impl Coordinator<'_> {
                 self.router.wake_all();
             }
             Effect::Apply { checkpoint, .. } => self.apply(checkpoint, progressing)?,
+            Effect::Restart => {
+                return Err(Error::restart_worker(
+                    "the commit happened, but a copy of its request may still arrive: claiming the tasks again",
+                ));
+            }
             Effect::Done { finished } => {
                 progressing.outcome = Some(if finished { Outcome::Finished } else { Outcome::Stopped });
             }
@@ -162,29 +167,18 @@ impl Coordinator<'_> {
         Ok(Vec::new())
     }
 
-    fn commit(&mut self, release: bool) -> Result<()> {
+    /// Whether the request had to be repeated.
+    fn commit(&mut self, release: bool) -> Result<bool> {
         let producer = self.gate.producer();
         if release {
             let record = LogRecord::Release(Release { attempt: self.attempt.clone() }).encode();
-            log::write(&producer, &self.log, self.assignment.tasks().map(|task| (task, record.clone())))?;
+            log::write(producer, &self.log, self.assignment.tasks().map(|task| (task, record.clone())))?;
         }
         match producer.commit(transaction_timeout(self.job)) {
-            CommitOutcome::Clean => Ok(()),
-            CommitOutcome::Retried => self.replace_producer(),
+            CommitOutcome::Clean => Ok(false),
+            CommitOutcome::Retried => Ok(true),
             CommitOutcome::Aborted(error) | CommitOutcome::Unknown(error) => Err(error),
         }
-    }
-
-    /// The commit happened, but a copy of its EndTxn may still be on its way: the next epoch gets a producer
-    /// whose epoch fences it.
-    fn replace_producer(&mut self) -> Result<()> {
-        tracing::info!("the commit was retried; going on with a new producer");
-        let timeout = transaction_timeout(self.job);
-        let producer =
-            TransactionalProducer::new(self.cluster, &self.transactional_id, timeout, self.job.memory.epoch)?;
-        producer.init_transactions(timeout)?;
-        self.gate.replace_producer(producer);
-        Ok(())
     }
 
     /// After a commit: its changes to the checkpointer, its positions to lag tools.
@@ -207,10 +201,11 @@ impl Coordinator<'_> {
             self.tell_offsets(&positions);
         }
         if checkpoint {
-            let log_ends = self.log_ends()?;
+            let read_from = std::mem::take(&mut self.read_from);
+            self.read_from = self.log_ends()?;
             let (metrics, admin) = (self.metrics.clone(), self.admin.clone());
             let received: Vec<_> = self.exchanges.iter().filter_map(|id| positions.remove(id)).flatten().collect();
-            self.checkpointer.checkpoint(log_ends, move |done| {
+            self.checkpointer.checkpoint(read_from, move |done| {
                 metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0);
                 // What is received and committed is never read again. The next checkpoint tries again.
                 if !received.is_empty()
@@ -239,8 +234,9 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Where the task logs end. No task writes to its log between a commit and the next end of an epoch,
-    /// which this thread alone asks for: so everything committed lies before, and what follows lies after.
+    /// Where the task logs end: where the next checkpoint says that a start begins to read. Not this one, since
+    /// somebody may have claimed the tasks after its commit. The next one is only made after a commit of our own,
+    /// which shows that nobody had, now.
     fn log_ends(&self) -> Result<BTreeMap<u32, i64>> {
         let end = |task| {
             let found = self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30));

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::kafka::TransactionalProducer;
 use crate::state::StateChanges;
 use millrace_protocol::record::Commit;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 pub struct EpochGate {
     /// The epoch that tasks are to end; 0 before the first.
@@ -17,7 +17,7 @@ pub struct EpochGate {
     committed: AtomicU64,
     /// Nothing more is to be done: after the last commit, or because something failed.
     stop: AtomicBool,
-    producer: Mutex<Arc<TransactionalProducer>>,
+    producer: Arc<TransactionalProducer>,
 }
 
 /// A task's end of an epoch.
@@ -44,7 +44,7 @@ impl EpochGate {
             open: AtomicU64::new(1),
             committed: AtomicU64::new(0),
             stop: AtomicBool::new(false),
-            producer: Mutex::new(producer),
+            producer,
         }
     }
 
@@ -74,12 +74,8 @@ impl EpochGate {
         self.open.load(Ordering::Acquire) == epoch
     }
 
-    pub fn replace_producer(&self, producer: Arc<TransactionalProducer>) {
-        *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = producer;
-    }
-
-    pub fn producer(&self) -> Arc<TransactionalProducer> {
-        self.producer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn producer(&self) -> &Arc<TransactionalProducer> {
+        &self.producer
     }
 
     pub fn stop(&self) {

@@ -25,7 +25,7 @@ pub enum CommitOutcome {
     /// Committed, by exactly one EndTxn request: the producer may go on.
     Clean,
     /// Committed, but EndTxn was sent more than once: a late one could end a later transaction of this
-    /// producer (KAFKA-17754), so it must be replaced.
+    /// producer (KAFKA-17754), so it is not used again.
     Retried,
     /// Surely not committed.
     Aborted(Error),
@@ -204,10 +204,6 @@ impl Drop for TransactionalProducer {
 impl ProducerTopic {
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    pub fn is_of(&self, producer: &Arc<TransactionalProducer>) -> bool {
-        Arc::ptr_eq(&self.topic.producer, producer)
     }
 
     /// Produces records in order, to `partition` or, where it is None, by their keys. Blocks while the

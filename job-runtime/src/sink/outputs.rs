@@ -71,11 +71,6 @@ impl Outputs {
 
     /// From now on records go into `producer`'s transaction, those held back first.
     pub fn open(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
-        let replaced = self.open.as_ref().is_some_and(|old| !Arc::ptr_eq(old, producer));
-        if replaced || self.open.is_none() {
-            // Handles of a producer that was replaced meanwhile are of no use.
-            self.topics.retain(|_, topic| topic.is_of(producer));
-        }
         self.open = Some(producer.clone());
         self.waiting.fetch_sub(std::mem::take(&mut self.held_bytes), Ordering::Relaxed);
         for (topic, held) in std::mem::take(&mut self.held) {

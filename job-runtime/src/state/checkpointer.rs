@@ -17,8 +17,8 @@ use std::thread::JoinHandle;
 enum Message {
     /// The changes of a commit that has happened.
     Committed { task: u32, changes: StateChanges, commit: Commit },
-    /// Make durable what has been handed over; the offsets are those after the last commit of each task.
-    Checkpoint { log_ends: BTreeMap<u32, i64>, done: Box<dyn FnOnce(CheckpointDone) + Send> },
+    /// Make durable what has been handed over; the offsets are those at which a start from it begins to read.
+    Checkpoint { read_from: BTreeMap<u32, i64>, done: Box<dyn FnOnce(CheckpointDone) + Send> },
 }
 
 /// A checkpoint as it was made.
@@ -66,10 +66,10 @@ impl Checkpointer {
     /// Returns at once; `done` is called on the checkpointer's thread.
     pub fn checkpoint(
         &mut self,
-        log_ends: BTreeMap<u32, i64>,
+        read_from: BTreeMap<u32, i64>,
         done: impl FnOnce(CheckpointDone) + Send + 'static,
     ) -> Result<()> {
-        self.send(Message::Checkpoint { log_ends, done: Box::new(done) })
+        self.send(Message::Checkpoint { read_from, done: Box::new(done) })
     }
 
     /// Waits for all that was handed over.
@@ -126,7 +126,7 @@ fn run(
                     task.changes.push(changes);
                 }
             }
-            Message::Checkpoint { log_ends, done } => {
+            Message::Checkpoint { read_from, done } => {
                 let start = clock.monotonic();
                 let mut bytes = 0;
                 for (task, Pending { changes, commit, bytes: size }) in std::mem::take(&mut pending) {
@@ -136,7 +136,7 @@ fn run(
                     };
                     bytes += size;
                     let CommitHolder { generation, transactional_id } = holder.clone();
-                    let applied = Applied { log_offset: log_ends[&task], commit, generation, transactional_id };
+                    let applied = Applied { log_offset: read_from[&task], commit, generation, transactional_id };
                     store.apply(changes.iter().map(StateChanges::as_bytes), applied)?;
                     store.checkpoint()?;
                 }

@@ -1,0 +1,161 @@
+//! A model of a worker's volume: for each task a store of keys with the log offset up to which they hold.
+//! Writes are atomic and ordered, and lost at a power cut from some point on unless they were synced; that
+//! is what RocksDB without a log of its own promises. A volume may also be an old one, or somebody else's.
+
+use crate::random::Random;
+use millrace_protocol::replay::Applied;
+use std::collections::BTreeMap;
+
+/// Kind of state, then what it is about: `(kind, a, b)`.
+pub type Key = (u8, u32, i64);
+pub type Value = (i64, i64);
+/// What a write does to a key: None deletes it.
+pub type Change = (Key, Option<Value>);
+
+/// Whose state it is; a store that names another is not to be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub job: u32,
+    pub incarnation: u32,
+    pub task: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Write {
+    changes: Vec<Change>,
+    applied: Option<Applied>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    entries: BTreeMap<Key, Value>,
+    applied: Option<Applied>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub identity: Identity,
+    synced: Contents,
+    unsynced: Vec<Write>,
+}
+
+/// One pod's volume.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Who works here, as the runtime keeps it in a file.
+    pub holder: String,
+    stores: BTreeMap<u32, Store>,
+}
+
+impl Contents {
+    fn put(&mut self, write: &Write) {
+        for (key, value) in &write.changes {
+            match value {
+                Some(value) => self.entries.insert(*key, *value),
+                None => self.entries.remove(key),
+            };
+        }
+        if let Some(applied) = &write.applied {
+            self.applied = Some(applied.clone());
+        }
+    }
+}
+
+impl Store {
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, synced: Contents::default(), unsynced: Vec::new() }
+    }
+
+    fn now(&self) -> Contents {
+        let mut contents = self.synced.clone();
+        self.unsynced.iter().for_each(|write| contents.put(write));
+        contents
+    }
+
+    pub fn entries(&self) -> BTreeMap<Key, Value> {
+        self.now().entries
+    }
+
+    pub fn applied(&self) -> Option<&Applied> {
+        self.unsynced.iter().rev().find_map(|write| write.applied.as_ref()).or(self.synced.applied.as_ref())
+    }
+
+    /// One atomic write, not yet durable.
+    pub fn write(&mut self, changes: Vec<Change>, applied: Option<Applied>) {
+        self.unsynced.push(Write { changes, applied });
+    }
+
+    pub fn sync(&mut self) {
+        let writes = std::mem::take(&mut self.unsynced);
+        writes.iter().for_each(|write| self.synced.put(write));
+    }
+
+    fn offset(&self) -> i64 {
+        self.applied().map_or(0, |applied| applied.log_offset)
+    }
+}
+
+impl Volume {
+    pub fn new(holder: String) -> Self {
+        Self { holder, stores: BTreeMap::new() }
+    }
+
+    pub fn store(&mut self, task: u32) -> Option<&mut Store> {
+        self.stores.get_mut(&task)
+    }
+
+    pub fn put_store(&mut self, task: u32, store: Store) {
+        self.stores.insert(task, store);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.stores.values().all(|store| store.applied().is_none())
+    }
+
+    pub fn has_unsynced(&self) -> bool {
+        self.stores.values().any(|store| !store.unsynced.is_empty())
+    }
+
+    /// Power is cut: of each store a prefix of the unsynced writes survives, and somewhere not all of them.
+    pub fn lose_unsynced(&mut self, random: &mut Random) {
+        let mut all_survive = true;
+        for store in self.stores.values_mut().filter(|store| !store.unsynced.is_empty()) {
+            let written = store.unsynced.len() as u64;
+            let survive = if all_survive { random.below(written) } else { random.between(0, written) };
+            all_survive = false;
+            store.unsynced.truncate(survive as usize);
+            store.sync();
+        }
+    }
+
+    /// A process dies and the machine goes on: what it wrote gets to the disk.
+    pub fn settle(&mut self) {
+        self.stores.values_mut().for_each(Store::sync);
+    }
+
+    /// Whether some task's state here is further than there.
+    pub fn is_ahead_of(&self, other: &Self) -> bool {
+        self.stores.iter().any(|(task, store)| store.offset() > other.stores.get(task).map_or(0, Store::offset))
+    }
+
+    /// Makes it somebody else's: another job's, an earlier incarnation's, or with the tasks mixed up.
+    /// Returns whether there was anything to mistake.
+    pub fn estrange(&mut self, random: &mut Random) -> bool {
+        let kind = random.below(3);
+        for store in self.stores.values_mut() {
+            match kind {
+                0 => store.identity.job += 1,
+                1 => store.identity.incarnation = 0,
+                _ => {}
+            }
+        }
+        if kind == 2 {
+            let tasks: Vec<u32> = self.stores.keys().copied().collect();
+            let mut stores: Vec<Store> = std::mem::take(&mut self.stores).into_values().collect();
+            stores.rotate_left(1);
+            self.stores = tasks.into_iter().zip(stores).collect();
+            return self.stores.iter().any(|(task, store)| store.identity.task != *task && store.applied().is_some());
+        }
+        !self.is_empty()
+    }
+}

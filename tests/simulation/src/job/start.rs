@@ -1,0 +1,210 @@
+//! Performs what the start machine asks for, with the model log and the model disk, as the runtime's
+//! `commit/start.rs` does with Kafka and RocksDB.
+
+use super::TASK_LOG;
+use super::producer::{CommitOutcome, Producer, register};
+use super::rows::decode_changes;
+use super::task::Outgoing;
+use super::worker::{Failure, Place};
+use crate::disk::{Identity, Store};
+use crate::log::{Isolation, Micros, TopicPartition};
+use crate::world::{Ctx, MILLISECOND, SECOND, Step};
+use millrace_protocol::record::LogRecord;
+use millrace_protocol::replay::Portion;
+use millrace_protocol::start::{Claimant, Effect, Event, StartMachine};
+use std::collections::BTreeMap;
+
+/// A holder that has written nothing for this long is taken for gone.
+const SILENCE: Micros = 2 * SECOND;
+/// How long the logs may take to become readable before the start begins anew.
+const PATIENCE: Micros = 6 * SECOND;
+const POLL: Micros = 4 * MILLISECOND;
+/// Records asked for at once.
+const FETCH_RECORDS: usize = 64;
+/// Replayed changes are applied in portions of about this many bytes.
+const REPLAY_BYTES: usize = 2048;
+
+/// A worker that holds its tasks, with their state at the last commit on its volume.
+pub struct Started {
+    pub producer: Producer,
+    /// By task.
+    pub claims: BTreeMap<u32, i64>,
+}
+
+pub fn task_log(task: u32) -> TopicPartition {
+    TopicPartition { topic: TASK_LOG, partition: task }
+}
+
+struct Starting<'a> {
+    ctx: &'a Ctx,
+    place: &'a Place,
+    machine: StartMachine,
+    producer: Option<Producer>,
+    /// Where the replay reads next, by task.
+    next: BTreeMap<u32, i64>,
+}
+
+pub async fn start(ctx: &Ctx, place: &Place, attempt: u64) -> Result<Started, Failure> {
+    open_volume(ctx, place);
+    let tasks: Vec<u32> = place.assignment.tasks().collect();
+    let applied: Vec<_> =
+        ctx.volume(|v| tasks.iter().map(|t| (*t, v.store(*t).and_then(|s| s.applied().cloned()))).collect());
+    let me = Claimant {
+        generation: place.generation,
+        assignment: place.assignment,
+        holder: ctx.volume(|volume| volume.holder.clone()),
+        attempt: format!("{}-{attempt}", ctx.pid),
+        transactional_id: place.transactional_id(),
+    };
+    let (machine, mut effects) = StartMachine::new(me, applied.iter().map(|(t, a)| (*t, a.as_ref())));
+    let next = tasks.iter().map(|t| (*t, machine.start_offset(*t))).collect();
+    let mut starting = Starting { ctx, place, machine, producer: None, next };
+    while let Some(effect) = effects.pop() {
+        effects = starting.perform(effect).await?;
+    }
+    let Starting { machine, producer, .. } = starting;
+    let producer = producer.ok_or(Failure::Restart("started without a producer"))?;
+    Ok(Started { producer, claims: machine.claims() })
+}
+
+/// A store that is somebody else's is put away: an empty one and the log take its place.
+fn open_volume(ctx: &Ctx, place: &Place) {
+    for task in place.assignment.tasks() {
+        let identity = Identity { job: 1, incarnation: 1, task };
+        ctx.volume(|volume| {
+            if volume.store(task).is_none_or(|store| store.identity != identity) {
+                volume.put_store(task, Store::new(identity));
+            }
+        });
+    }
+}
+
+impl Starting<'_> {
+    async fn perform(&mut self, effect: Effect) -> Result<Vec<Effect>, Failure> {
+        match effect {
+            Effect::Scan => {
+                self.ctx.enter(Some(Step::Scan));
+                self.scan().await?;
+                Ok(self.machine.step(Event::Scanned))
+            }
+            Effect::Watch { holder } => {
+                self.ctx.enter(Some(Step::Watch));
+                self.ctx.remark(|| format!("watches {holder}"));
+                let grew = self.watch().await?;
+                Ok(self.machine.step(Event::Watched { grew }))
+            }
+            Effect::Fence { ids } => {
+                let again = self.producer.is_some();
+                self.ctx.enter(Some(if again { Step::FenceAgain } else { Step::Fence }));
+                for id in ids {
+                    self.ctx.remark(|| format!("fences {id}"));
+                    register(self.ctx, &id).await?;
+                }
+                Ok(self.machine.step(Event::Fenced))
+            }
+            Effect::Register => {
+                self.ctx.enter(Some(Step::Register));
+                self.producer = Some(register(self.ctx, &self.place.transactional_id()).await?);
+                Ok(self.machine.step(Event::Registered))
+            }
+            Effect::Claim(claim) => {
+                self.ctx.enter(Some(Step::Claim));
+                self.claim(&LogRecord::Claim(claim)).await?;
+                Ok(self.machine.step(Event::Claimed))
+            }
+            Effect::Replay => {
+                self.ctx.enter(Some(Step::Replay));
+                self.replay().await?;
+                Ok(self.machine.reclaim())
+            }
+        }
+    }
+
+    async fn scan(&mut self) -> Result<(), Failure> {
+        for task in self.place.assignment.tasks() {
+            let log = task_log(task);
+            let end = self.ctx.call(|model, _| Ok(model.end_offset(log))).await?;
+            let mut next = self.machine.start_offset(task);
+            while next < end {
+                let fetch = self.ctx.call(|model, _| model.fetch(log, next, Isolation::ReadUncommitted, FETCH_RECORDS));
+                let fetched = fetch.await?;
+                for record in &fetched.records {
+                    self.machine.scanned(task, record.offset, &LogRecord::decode(&record.value)?)?;
+                }
+                next = fetched.next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any of the logs grows.
+    async fn watch(&self) -> Result<bool, Failure> {
+        let before = self.ends().await?;
+        self.ctx.sleep(SILENCE).await;
+        Ok(self.ends().await? != before)
+    }
+
+    async fn ends(&self) -> Result<Vec<i64>, Failure> {
+        let tasks: Vec<u32> = self.place.assignment.tasks().collect();
+        let ends = self.ctx.call(|log, _| Ok(tasks.iter().map(|task| log.end_offset(task_log(*task))).collect()));
+        Ok(ends.await?)
+    }
+
+    async fn claim(&mut self, record: &LogRecord<'_>) -> Result<(), Failure> {
+        let producer = self.producer.as_mut().ok_or(Failure::Restart("claimed without a producer"))?;
+        producer.begin();
+        for task in self.place.assignment.tasks() {
+            producer.send(Outgoing { to: task_log(task), value: record.encode().into(), commit_of: None });
+        }
+        producer.flush(self.ctx).await?;
+        match producer.end_and_wait(self.ctx, true).await {
+            CommitOutcome::Clean => {
+                self.ctx.claimed();
+                Ok(())
+            }
+            // A copy of the EndTxn may be under way, and would end the first epoch's transaction.
+            CommitOutcome::Retried => Err(Failure::Restart("the claim was committed by a retried request")),
+            CommitOutcome::Unknown => Err(Failure::Restart("nobody knows whether the claim is committed")),
+        }
+    }
+
+    async fn replay(&mut self) -> Result<(), Failure> {
+        let deadline = self.ctx.now() + PATIENCE;
+        while !self.machine.has_read_own_claims() {
+            let mut read = 0;
+            for task in self.place.assignment.tasks() {
+                let (log, next) = (task_log(task), self.next[&task]);
+                let fetch = self.ctx.call(|model, _| model.fetch(log, next, Isolation::ReadCommitted, FETCH_RECORDS));
+                let fetched = fetch.await?;
+                for record in &fetched.records {
+                    self.machine.replayed(task, record.offset, &LogRecord::decode(&record.value)?)?;
+                }
+                read += fetched.next - next;
+                self.next.insert(task, fetched.next);
+                let portion = self.machine.take(task, REPLAY_BYTES);
+                self.apply(task, portion);
+            }
+            if read == 0 {
+                // A transaction of somebody else may hold the last stable offset back; starting again scans
+                // and fences anew.
+                if self.ctx.now() > deadline {
+                    return Err(Failure::Restart("the task logs did not become readable up to the claim"));
+                }
+                self.ctx.sleep(POLL).await;
+            }
+        }
+        for task in self.place.assignment.tasks() {
+            let portion = self.machine.take(task, 0);
+            self.apply(task, portion);
+        }
+        Ok(())
+    }
+
+    fn apply(&self, task: u32, portion: Option<Portion>) {
+        let Some(Portion { changes, applied }) = portion else { return };
+        let changes = changes.iter().flat_map(|changes| decode_changes(changes)).collect();
+        self.ctx.volume(|volume| {
+            volume.store(task).expect("opened at the start").write(changes, Some(applied));
+        });
+    }
+}

@@ -1,0 +1,152 @@
+//! Everything around the workers: time, the network, volumes, whoever starts and kills processes, the
+//! input, and what goes wrong. One thread, one seed, one order of events.
+
+pub mod faults;
+pub mod process;
+mod network;
+mod input;
+mod supervisor;
+mod trouble;
+pub mod run;
+
+pub use faults::{Fault, Step, Table};
+pub use network::EndTxn;
+pub use process::Ctx;
+pub use run::{Report, simulate};
+
+use crate::disk::Volume;
+use crate::job::{EXCHANGES, OUTPUT, OUTPUT_PARTITIONS, SOURCE, TASK_LOG};
+use crate::log::{Log, Micros};
+use crate::random::Random;
+use crate::trace::Trace;
+use network::Network;
+use process::Process;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use trouble::Trouble;
+
+pub const MILLISECOND: Micros = 1_000;
+pub const SECOND: Micros = 1_000_000;
+
+pub type Pid = usize;
+
+/// What a run is about, drawn from its seed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub tasks: u32,
+    pub sources: u32,
+    pub commit_interval: Micros,
+    pub checkpoint_interval: Micros,
+    pub transaction_timeout: Micros,
+    /// How many faults have to take effect; no run has fewer than 20.
+    pub faults: u64,
+}
+
+impl Settings {
+    fn draw(random: &mut Random) -> Self {
+        let tasks = random.between(1, 6) as u32;
+        Self {
+            tasks,
+            sources: tasks + random.below(3) as u32,
+            commit_interval: random.between(40, 150) * MILLISECOND,
+            checkpoint_interval: random.between(200, 900) * MILLISECOND,
+            transaction_timeout: 2_500 * MILLISECOND,
+            faults: random.between(20, 40),
+        }
+    }
+}
+
+/// What happens without a process doing it.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    Wake(Pid),
+    Arrive(EndTxn),
+    Start(supervisor::Start),
+    Kill(Pid),
+    Stop(Pid),
+    Input,
+    Arm,
+}
+
+pub struct World {
+    pub(crate) clock: Rc<Cell<Micros>>,
+    pub(crate) random: Random,
+    pub(crate) trace: Trace,
+    pub(crate) settings: Settings,
+    pub(crate) log: Log,
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) network: Network,
+    pub(crate) trouble: Trouble,
+    pub(crate) generation: u32,
+    pub(crate) replicas: u32,
+    /// Once the input is closed: it ends where it is.
+    pub(crate) closed: bool,
+    /// By source partition: the latest time of a row.
+    pub(crate) times: Vec<i64>,
+    queue: BTreeMap<(Micros, u64), Item>,
+    enqueued: u64,
+    holders: u64,
+}
+
+impl World {
+    fn new(seed: u64, prints: bool) -> Self {
+        let mut random = Random::new(seed);
+        let settings = Settings::draw(&mut random);
+        let mut log = Log::default();
+        log.create(SOURCE, settings.sources);
+        log.create(TASK_LOG, settings.tasks);
+        EXCHANGES.iter().for_each(|topic| log.create(*topic, settings.tasks));
+        log.create(OUTPUT, OUTPUT_PARTITIONS);
+        let replicas = random.between(1, u64::from(settings.tasks)) as u32;
+        Self {
+            clock: Rc::default(),
+            trace: Trace::new(prints),
+            log,
+            volumes: Vec::new(),
+            processes: Vec::new(),
+            network: Network::default(),
+            trouble: Trouble::default(),
+            generation: 1,
+            replicas,
+            closed: false,
+            times: vec![0; settings.sources as usize],
+            queue: BTreeMap::new(),
+            enqueued: 0,
+            holders: 0,
+            settings,
+            random,
+        }
+    }
+
+    pub fn now(&self) -> Micros {
+        self.clock.get()
+    }
+
+    pub(crate) fn at(&mut self, time: Micros, item: Item) {
+        self.enqueued += 1;
+        self.queue.insert((time, self.enqueued), item);
+    }
+
+    pub(crate) fn after(&mut self, low: Micros, high: Micros, item: Item) {
+        let time = self.now() + self.random.between(low, high);
+        self.at(time, item);
+    }
+
+    fn next(&mut self) -> Option<Item> {
+        let ((time, _), item) = self.queue.pop_first()?;
+        self.clock.set(time);
+        Some(item)
+    }
+
+    pub(crate) fn new_holder(&mut self) -> String {
+        self.holders += 1;
+        format!("holder-{}", self.holders)
+    }
+
+    pub(crate) fn event(&mut self, pid: Pid, name: &str, arguments: &[i64]) {
+        let now = self.now();
+        self.trace.event(now, pid as u64, name, arguments);
+    }
+}

@@ -1,0 +1,247 @@
+//! One run of a seed, from the first start to what came out. Polls processes in the order of simulated
+//! time; nothing else decides what happens next.
+
+use super::process::Ctx;
+use super::supervisor::Start;
+use super::trouble::Struck;
+use super::{Fault, Item, MILLISECOND, Micros, Pid, SECOND, Table, World};
+use crate::job::epochs::Outcome;
+use crate::job::worker::{Exit, Place, life};
+use crate::job::{OUTPUT, OUTPUT_PARTITIONS, SOURCE};
+use crate::log::{Isolation, Record, TopicPartition};
+use millrace_protocol::ProtocolError;
+use millrace_protocol::assignment::Assignment;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// A run ends at the latest after this much simulated time, whatever has come out.
+const LONGEST: Micros = 80 * SECOND;
+/// So long after the last fault everything must have come out.
+const LONGEST_QUIET: Micros = 40 * SECOND;
+/// Faults that are still to come when the input ends, at most.
+const FAULTS_AFTER_INPUT: u64 = 8;
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// By source partition, the rows; then by output partition, what a `read_committed` reader sees.
+    pub input: Vec<Vec<Vec<u8>>>,
+    pub output: Vec<Vec<Vec<u8>>>,
+    pub faults: Table,
+    pub faults_wanted: u64,
+    /// Workers that gave up for good although they were wanted, and panics.
+    pub complaints: Vec<String>,
+    pub fingerprint: u64,
+    pub events: u64,
+}
+
+type Life = Pin<Box<dyn Future<Output = Exit>>>;
+
+struct Alive {
+    life: Life,
+    wake: Rc<Cell<Micros>>,
+}
+
+struct Run {
+    world: Rc<RefCell<World>>,
+    lives: BTreeMap<Pid, Alive>,
+    complaints: Vec<String>,
+    quiet_since: Option<Micros>,
+    faults_at_close: u64,
+}
+
+pub fn simulate(seed: u64, prints: bool) -> Report {
+    let mut world = World::new(seed, prints);
+    world.at(0, Item::Input);
+    world.at(200 * MILLISECOND, Item::Arm);
+    let volumes = (0..world.replicas).map(|_| world.new_volume()).collect();
+    world.start_generation(volumes);
+    let faults = world.settings.faults;
+    let faults_at_close = faults - world.random.below(FAULTS_AFTER_INPUT);
+    let world = Rc::new(RefCell::new(world));
+    let mut run = Run { world, lives: BTreeMap::new(), complaints: Vec::new(), quiet_since: None, faults_at_close };
+    while !run.is_over() {
+        let Some(item) = run.world.borrow_mut().next() else { break };
+        run.happen(item);
+    }
+    run.lives.clear();
+    run.report()
+}
+
+impl Run {
+    fn is_over(&mut self) -> bool {
+        let mut world = self.world.borrow_mut();
+        let (now, faults) = (world.now(), world.trouble.table.total());
+        if !world.closed && (faults >= self.faults_at_close || now > LONGEST / 2) {
+            world.closed = true;
+            world.event(0, "input closed", &[]);
+        }
+        if self.quiet_since.is_none() && (faults >= world.settings.faults || now > LONGEST / 2) {
+            self.quiet_since = Some(now);
+            world.quiet();
+            world.event(0, "quiet", &[]);
+        }
+        let gave_up = now > LONGEST || self.quiet_since.is_some_and(|since| now > since + LONGEST_QUIET);
+        gave_up || (self.quiet_since.is_some() && world.all_finished())
+    }
+
+    fn happen(&mut self, item: Item) {
+        let mut world = self.world.borrow_mut();
+        match item {
+            Item::Wake(pid) => {
+                drop(world);
+                self.wake(pid);
+            }
+            Item::Arrive(copy) => world.arrive(&copy),
+            Item::Start(start) => {
+                drop(world);
+                self.start(&start);
+            }
+            Item::Kill(pid) => {
+                if world.processes[pid].alive {
+                    world.kill(pid);
+                    world.restart(pid);
+                }
+            }
+            Item::Stop(pid) => {
+                let process = &mut world.processes[pid];
+                process.stop = process.stop.or(process.step);
+            }
+            Item::Input => world.input(),
+            Item::Arm => world.arm(),
+        }
+    }
+
+    fn start(&mut self, start: &Start) {
+        let mut world = self.world.borrow_mut();
+        if world.is_taken(start) {
+            return;
+        }
+        let Some(pid) = world.started(start) else {
+            // Somebody who lingers has the volume: this one gets another.
+            let volume = world.new_volume();
+            let start = Start { volume, ..start.clone() };
+            world.after(0, 50 * MILLISECOND, Item::Start(start));
+            return;
+        };
+        let parallelism = world.settings.tasks;
+        let now = world.now();
+        world.at(now, Item::Wake(pid));
+        drop(world);
+        let assignment = Assignment { parallelism, replicas: start.replicas, ordinal: start.ordinal };
+        let place = Place { generation: start.generation, assignment };
+        let wake = Rc::new(Cell::new(0));
+        let ctx = Ctx::new(&self.world, pid, wake.clone());
+        self.lives.insert(pid, Alive { life: Box::pin(life(ctx, place)), wake });
+    }
+
+    fn wake(&mut self, pid: Pid) {
+        let mut world = self.world.borrow_mut();
+        if !world.processes[pid].alive {
+            drop(world);
+            self.lives.remove(&pid);
+            return;
+        }
+        if let Some((_, until)) = world.processes[pid].paused {
+            if world.now() < until {
+                world.at(until, Item::Wake(pid));
+                return;
+            }
+            world.resumed(pid);
+        }
+        match world.strike(pid) {
+            Struck::No => {}
+            Struck::Dead => {
+                drop(world);
+                self.lives.remove(&pid);
+                return;
+            }
+            Struck::Paused => {
+                let now = world.now();
+                world.at(now, Item::Wake(pid));
+                return;
+            }
+        }
+        drop(world);
+        let Some(alive) = self.lives.get_mut(&pid) else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = catch_unwind(AssertUnwindSafe(|| alive.life.as_mut().poll(&mut context)));
+        match polled {
+            Ok(Poll::Pending) => {
+                let wake = alive.wake.get();
+                self.world.borrow_mut().at(wake, Item::Wake(pid));
+            }
+            Ok(Poll::Ready(exit)) => self.ended(pid, exit),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                self.complaints.push(format!("process {pid} panicked: {}", text.unwrap_or_default()));
+                self.lives.remove(&pid);
+                let mut world = self.world.borrow_mut();
+                world.kill(pid);
+                world.restart(pid);
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: Pid, exit: Exit) {
+        self.lives.remove(&pid);
+        let mut world = self.world.borrow_mut();
+        world.processes[pid].alive = false;
+        world.died(pid);
+        let now = world.now();
+        world.trace.remark(now, pid as u64, || format!("        ends: {exit:?}"));
+        match exit {
+            Exit::Done(outcome) => {
+                if let Some(step) = world.processes[pid].stop {
+                    world.took_effect(pid, Fault::GracefulStop, step);
+                }
+                world.processes[pid].finished = outcome == Outcome::Finished;
+                if !(world.trouble.quiet && outcome == Outcome::Finished) {
+                    world.restart(pid);
+                }
+            }
+            Exit::Refused(error) => {
+                let superseded = matches!(error, ProtocolError::Superseded { .. });
+                if !superseded || world.processes[pid].generation == world.generation {
+                    let error = format!("process {pid}: {error}");
+                    drop(world);
+                    self.complaints.push(error);
+                }
+            }
+        }
+    }
+
+    fn report(self) -> Report {
+        let mut world = self.world.borrow_mut();
+        let end = world.now() + 10 * SECOND;
+        world.log.advance(end);
+        let mut complaints = self.complaints;
+        if !world.all_finished() {
+            complaints.push("not every worker has finished".to_owned());
+        }
+        let sources = world.settings.sources;
+        let mut read = |topic, partition| {
+            let at = TopicPartition { topic, partition };
+            let fetched = world.log.fetch(at, 0, Isolation::ReadCommitted, usize::MAX);
+            let records: Vec<Record> = fetched.map(|fetched| fetched.records).unwrap_or_default();
+            records.into_iter().map(|record| record.value.to_vec()).collect::<Vec<_>>()
+        };
+        let input = (0..sources).map(|partition| read(SOURCE, partition)).collect();
+        let output = (0..OUTPUT_PARTITIONS).map(|partition| read(OUTPUT, partition)).collect();
+        Report {
+            input,
+            output,
+            faults: world.trouble.table.clone(),
+            faults_wanted: world.settings.faults,
+            complaints,
+            fingerprint: world.trace.fingerprint(),
+            events: world.trace.events(),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Decides what goes wrong and when. A fault is armed for a step of the protocol and strikes the next
+//! process that is in it, at one of its awaits; it counts when it has taken effect, which for some is later.
+
+use super::faults::{Table, possible};
+use super::process::Process;
+use super::{Fault, Item, MILLISECOND, Pid, SECOND, Step, World};
+use crate::disk::Volume;
+use crate::log::Micros;
+
+/// Earlier contents of a volume that are kept to come back.
+const SNAPSHOTS: usize = 6;
+
+struct Armed {
+    fault: Fault,
+    step: Step,
+    expires: Micros,
+}
+
+#[derive(Default)]
+pub(crate) struct Trouble {
+    armed: Vec<Armed>,
+    pub table: Table,
+    /// No more faults.
+    pub quiet: bool,
+    /// The step at which a generation was replaced, until the next one claims.
+    rescaled_at: Option<Step>,
+    snapshots: Vec<(usize, Volume)>,
+}
+
+/// What became of a process that was about to go on.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Struck {
+    No,
+    Dead,
+    Paused,
+}
+
+impl World {
+    pub(crate) fn took_effect(&mut self, pid: Pid, fault: Fault, step: Step) {
+        if self.trouble.quiet {
+            return;
+        }
+        self.trouble.table.add(fault, step);
+        self.event(pid, "fault", &[fault as i64, step as i64]);
+        let (now, pid) = (self.now(), pid as u64);
+        self.trace.remark(now, pid, || format!("        {fault:?} at {step:?} took effect"));
+    }
+
+    /// Chooses a next fault, and what leads to its step.
+    pub(crate) fn arm(&mut self) {
+        if self.trouble.quiet {
+            return;
+        }
+        let now = self.now();
+        self.trouble.armed.retain(|armed| armed.expires > now);
+        if self.trouble.armed.len() < 4 {
+            let pairs = possible();
+            let (fault, step) = *self.random.pick(&pairs).expect("there are faults");
+            // What is rare is waited for longer.
+            let patience = if step == Step::FenceAgain { 6 * SECOND } else { 1_500 * MILLISECOND };
+            self.trouble.armed.push(Armed { fault, step, expires: now + patience });
+            self.provoke(fault, step);
+        }
+        self.after(50 * MILLISECOND, 400 * MILLISECOND, Item::Arm);
+    }
+
+    /// Makes somebody start, where a fault waits for a start and none is under way.
+    fn provoke(&mut self, fault: Fault, step: Step) {
+        let starts = |s: Step| s <= Step::CatchUp;
+        let under_way = self.processes.iter().any(|p| p.alive && p.step.is_some_and(starts));
+        if !starts(step) || (under_way && self.random.one_in(2)) {
+            return;
+        }
+        let running = |(_, p): &(Pid, &Process)| p.alive && p.paused.is_none() && p.generation == self.generation;
+        let running: Vec<Pid> = self.processes.iter().enumerate().filter(running).map(|(pid, _)| pid).collect();
+        let Some(&pid) = self.random.pick(&running) else { return };
+        let Some(at) = self.processes[pid].step else { return };
+        let cause = match step {
+            Step::Watch if fault == Fault::UnsyncedLoss => Fault::Twin,
+            Step::Watch => *self.random.pick(&[Fault::LostVolume, Fault::Twin]).expect("two"),
+            _ if fault == Fault::UnsyncedLoss => Fault::TransactionTimeout,
+            Step::Fence | Step::FenceAgain | Step::CatchUp => Fault::Rescale,
+            _ => Fault::Crash,
+        };
+        self.strike_with(cause, pid, at);
+    }
+
+    /// Before `pid` goes on: whether something armed hits it here.
+    pub(crate) fn strike(&mut self, pid: Pid) -> Struck {
+        self.late_copies(pid);
+        let Some(step) = self.processes[pid].step else { return Struck::No };
+        let fits = |armed: &Armed| armed.step == step && hits_processes(armed.fault);
+        let Some(at) = self.trouble.armed.iter().position(fits) else { return Struck::No };
+        if self.random.one_in(2) {
+            return Struck::No;
+        }
+        let fault = self.trouble.armed[at].fault;
+        if !self.strike_with(fault, pid, step) {
+            return Struck::No;
+        }
+        self.trouble.armed.remove(at);
+        let process = &self.processes[pid];
+        match process.alive {
+            false => Struck::Dead,
+            true if process.paused.is_some() => Struck::Paused,
+            true => Struck::No,
+        }
+    }
+
+    /// Returns whether it hit: some faults need something to take.
+    fn strike_with(&mut self, fault: Fault, pid: Pid, step: Step) -> bool {
+        let volume = self.processes[pid].volume;
+        match fault {
+            Fault::Crash => self.kill(pid),
+            Fault::UnsyncedLoss if self.volumes[volume].has_unsynced() => {
+                self.volumes[volume].lose_unsynced(&mut self.random);
+                self.kill(pid);
+            }
+            Fault::LostVolume if !self.volumes[volume].is_empty() => {
+                self.kill(pid);
+                self.volumes[volume] = Volume::new(self.new_holder());
+            }
+            Fault::StaleVolume => {
+                let Some(earlier) = self.earlier(volume) else { return false };
+                self.kill(pid);
+                self.volumes[volume] = earlier;
+            }
+            Fault::ForeignVolume => {
+                let mut foreign = self.volumes[volume].clone();
+                if !foreign.estrange(&mut self.random) {
+                    return false;
+                }
+                self.kill(pid);
+                foreign.settle();
+                foreign.holder = self.new_holder();
+                self.volumes[volume] = foreign;
+            }
+            Fault::TransactionTimeout => {
+                let (id, now) = (self.processes[pid].transactional_id(), self.now());
+                if !self.log.time_out(&id, now) {
+                    return false;
+                }
+            }
+            _ => return self.disturb(fault, pid, step),
+        }
+        self.took_effect(pid, fault, step);
+        if !self.processes[pid].alive {
+            self.restart(pid);
+        }
+        true
+    }
+
+    /// The faults that count later, when they have had their effect.
+    fn disturb(&mut self, fault: Fault, pid: Pid, step: Step) -> bool {
+        let process = &self.processes[pid];
+        let current = process.generation == self.generation;
+        match fault {
+            Fault::Pause if process.paused.is_none() => {
+                let length = self.settings.transaction_timeout + self.random.between(1, 1_500) * MILLISECOND;
+                self.processes[pid].paused = Some((step, self.now() + length));
+            }
+            Fault::Twin if current && !process.is_twin => self.start_twin(pid, step),
+            Fault::Rescale if current && self.trouble.rescaled_at.is_none() => {
+                self.trouble.rescaled_at = Some(step);
+                self.rescale();
+            }
+            Fault::GracefulStop if process.stop.is_none() && !process.is_twin => {
+                self.processes[pid].stop = Some(step);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether a fault of requests hits the one that `pid` is making.
+    pub(crate) fn strikes_call(&mut self, pid: Pid, fault: Fault) -> bool {
+        let Some(step) = self.processes[pid].step else { return false };
+        let fits = |armed: &Armed| armed.fault == fault && armed.step == step;
+        let Some(at) = self.trouble.armed.iter().position(fits) else { return false };
+        if self.trouble.quiet || self.random.one_in(3) {
+            return false;
+        }
+        self.trouble.armed.remove(at);
+        if fault != Fault::UnknownOutcome && fault != Fault::LostEndTxnAnswer {
+            self.took_effect(pid, fault, step);
+        }
+        true
+    }
+
+    /// Takes the step at which a late copy is wanted.
+    pub(crate) fn disarm_late_copy(&mut self) -> Option<Step> {
+        let at = self.trouble.armed.iter().position(|armed| armed.fault == Fault::LateEndTxn)?;
+        Some(self.trouble.armed.remove(at).step)
+    }
+
+    // ---- what takes effect later
+
+    pub(crate) fn resumed(&mut self, pid: Pid) {
+        if let Some((step, _)) = self.processes[pid].paused.take() {
+            self.took_effect(pid, Fault::Pause, step);
+        }
+    }
+
+    pub(crate) fn claimed(&mut self, pid: Pid) {
+        self.event(pid, "claimed", &[]);
+        if self.processes[pid].generation == self.generation
+            && let Some(step) = self.trouble.rescaled_at.take()
+        {
+            self.took_effect(pid, Fault::Rescale, step);
+        }
+    }
+
+    pub(crate) fn checkpointed(&mut self, pid: Pid) {
+        self.event(pid, "checkpointed", &[]);
+        if self.random.one_in(2) {
+            let volume = self.processes[pid].volume;
+            self.trouble.snapshots.push((volume, self.volumes[volume].clone()));
+            if self.trouble.snapshots.len() > SNAPSHOTS {
+                let oldest = self.random.below(SNAPSHOTS as u64) as usize;
+                self.trouble.snapshots.remove(oldest);
+            }
+        }
+    }
+
+    fn earlier(&mut self, volume: usize) -> Option<Volume> {
+        let is_earlier = |(of, earlier): &&(usize, Volume)| *of == volume && self.volumes[volume].is_ahead_of(earlier);
+        let fit: Vec<&Volume> = self.trouble.snapshots.iter().filter(is_earlier).map(|(_, v)| v).collect();
+        let mut earlier = fit.get(self.random.below(fit.len().max(1) as u64) as usize).map(|v| (*v).clone())?;
+        earlier.settle();
+        Some(earlier)
+    }
+
+    /// From now on nothing goes wrong any more, and what has gone wrong ends.
+    pub(crate) fn quiet(&mut self) {
+        self.trouble.quiet = true;
+        self.trouble.armed.clear();
+        let until = self.now() + SECOND;
+        for pid in 0..self.processes.len() {
+            let process = &self.processes[pid];
+            if process.alive && (process.is_twin || process.generation < self.generation) {
+                self.after(0, SECOND, Item::Kill(pid));
+            }
+            if let Some((step, end)) = self.processes[pid].paused {
+                self.processes[pid].paused = Some((step, end.min(until)));
+            }
+        }
+    }
+}
+
+/// Whether a fault hits a process as such, not one of its requests.
+fn hits_processes(fault: Fault) -> bool {
+    !matches!(
+        fault,
+        Fault::LateEndTxn
+            | Fault::LostEndTxnAnswer
+            | Fault::UnknownOutcome
+            | Fault::LostRegistration
+            | Fault::Hiccup
+            | Fault::FailedProduce
+    )
+}
