@@ -55,6 +55,11 @@ torture: build ## Torture a job of several workers on three Kafka brokers, withi
 	MILLRACE_BIN=$(millrace) MILLRACE_TORTURE_SCALE=$(or $(SCALE),1) $(testbed)/kafka/run.sh \
 	  $(cargo) test --locked --workspace --test main torture::results_are_exact -- --nocapture --test-threads 1
 
+.PHONY: simulate
+simulate: cargo ## Simulate the commit protocol with faults, and hunt its mutants: SEEDS=10000.
+	cargo build --locked -p millrace-simulation
+	$(CARGO_TARGET_DIR)/debug/simulate --seeds $(or $(SEEDS),10000) --mutants
+
 .PHONY: bench
 bench: system ## Compare with Apache Flink: QUERIES="q0 q12" EVENTS=2000000, or LATENCY=1.
 	benchmarks/run.sh
