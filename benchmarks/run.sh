@@ -10,7 +10,7 @@
 #   FLINK=0      without Flink; FLINK_ONLY=1 without Millrace
 #   LATENCY=1    measures latency instead, at RATE records a second (50000)
 #   RESULTS      where the JSON goes, default benchmarks/results/latest.json
-#   REPLICAS     ignored so far
+#   REPLICAS     more than 1: the queries run on so many workers, too, and are set against one
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,7 +23,8 @@ if [ "${LATENCY:-0}" = 1 ]; then
   exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" latency --millrace "$binaries/millrace" --rate "${RATE:-50000}"
 fi
 
-options=(--events "${EVENTS:-10000000}" --results "${RESULTS:-$here/results/latest.json}" --millrace "$binaries/millrace")
+options=(--events "${EVENTS:-10000000}" --results "${RESULTS:-$here/results/latest.json}" --millrace "$binaries/millrace"
+  --replicas "${REPLICAS:-1}")
 packages=(millrace-benchmarks)
 if [ "${FLINK_ONLY:-0}" = 1 ]; then
   options+=(--runs 0)

@@ -22,6 +22,8 @@ pub(crate) struct Comparison<'a> {
     /// How often each query runs; 0 leaves the engine out.
     pub(crate) millrace_runs: u32,
     pub(crate) flink_runs: u32,
+    /// More than one: the queries run with so many workers, too.
+    pub(crate) replicas: u32,
     pub(crate) millrace_binary: PathBuf,
 }
 
@@ -47,6 +49,13 @@ impl Comparison<'_> {
                 let name = unique(query, "millrace", run);
                 runs.push(self.measure(testbed, query, Engine::Millrace, &name, |parameters| {
                     millrace.run(&query::millrace(query, parameters)?, &self.topic.bootstrap_servers)
+                })?);
+            }
+            for run in 1..=if self.replicas > 1 { self.millrace_runs } else { 0 } {
+                let name = unique(query, "workers", run);
+                runs.push(self.measure(testbed, query, Engine::Workers, &name, |parameters| {
+                    let sql = query::millrace(query, parameters)?;
+                    millrace.run_workers(&sql, &self.topic.bootstrap_servers, self.replicas)
                 })?);
             }
         }

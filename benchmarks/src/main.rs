@@ -101,6 +101,9 @@ struct Run {
     /// The same for Flink
     #[arg(long, default_value_t = 1)]
     flink_runs: u32,
+    /// Run the queries on so many workers as well, and compare them with one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    replicas: u32,
     /// The binary to measure
     #[arg(long, value_name = "FILE", default_value = "target/release/millrace")]
     millrace: PathBuf,
@@ -190,11 +193,13 @@ fn compare(run: Run) -> Result<()> {
         queries: &run.queries,
         millrace_runs: run.runs,
         flink_runs: run.flink_runs,
+        replicas: run.replicas,
         millrace_binary,
     };
     let runs = comparison.run(&testbed)?;
     let ratios = report::ratios(&run.queries, &runs, &reference);
     print!("{}{}", report::table(&run.queries, &runs), report::notes(&ratios));
+    print!("{}", report::workers(&run.queries, &runs, run.replicas));
     let last_line = report::last_line(&ratios);
     if let Some(path) = run.results {
         let results = Results {

@@ -62,7 +62,7 @@ pub(crate) fn table(queries: &[String], runs: &[Measurement]) -> String {
         "\nquery      engine      events/s   CPU-s per million   broker CPU-s   peak memory   rows written   runs\n",
     );
     for query in queries {
-        for engine in [Engine::Millrace, Engine::Flink] {
+        for engine in [Engine::Millrace, Engine::Workers, Engine::Flink] {
             let Some(run) = median(runs, query, engine) else {
                 continue;
             };
@@ -89,6 +89,27 @@ pub(crate) fn notes(ratios: &[Ratio]) -> String {
             let kind = if ratio.ratio.is_some() { "note" } else { "no ratio" };
             let _ = writeln!(text, "{}: {kind}: {note}", ratio.query);
         }
+    }
+    text
+}
+
+/// What several workers took, set against one: the broker's time counts, since rows between workers go through it.
+pub(crate) fn workers(queries: &[String], runs: &[Measurement], replicas: u32) -> String {
+    let mut text = String::new();
+    let total = |run: &Measurement| {
+        let broker = run.broker_cpu_seconds.unwrap_or(0.0);
+        (run.cpu_seconds + broker) * 1e6 / run.events as f64
+    };
+    for query in queries {
+        let measured = (median(runs, query, Engine::Millrace), median(runs, query, Engine::Workers));
+        let (Some(one), Some(several)) = measured else { continue };
+        let (one, several) = (total(one), total(several));
+        let _ = writeln!(
+            text,
+            "{query}: {replicas} workers took {:.2} times the CPU of one, broker included ({several:.2} and {one:.2} CPU-s \
+             per million)",
+            several / one
+        );
     }
     text
 }
@@ -150,6 +171,15 @@ mod tests {
     fn an_engine_that_did_not_run_gives_no_ratio() {
         let (line, _) = line(&[run("q0", Engine::Millrace, 1.0)], &["q0"]);
         assert_eq!(line, "bench: q0 n/a");
+    }
+
+    #[test]
+    fn workers_are_set_against_one_with_the_brokers_time() {
+        let mut runs = [run("hop", Engine::Millrace, 1.0), run("hop", Engine::Workers, 1.4)];
+        (runs[0].broker_cpu_seconds, runs[1].broker_cpu_seconds) = (Some(0.5), Some(0.7));
+        let text = workers(&["hop".to_owned()], &runs, 2);
+        assert!(text.starts_with("hop: 2 workers took 1.40 times the CPU of one"), "{text}");
+        assert_eq!(workers(&["hop".to_owned()], &runs[..1], 1), "");
     }
 
     #[test]

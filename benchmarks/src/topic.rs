@@ -177,6 +177,13 @@ pub(crate) fn delete(bootstrap_servers: &str, topic: &str) -> Result<()> {
     }
 }
 
+/// Deletes every topic whose name begins like this.
+pub(crate) fn delete_all(bootstrap_servers: &str, prefix: &str) -> Result<()> {
+    let metadata = consumer(bootstrap_servers)?.fetch_metadata(None, TIMEOUT)?;
+    let topics = metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix));
+    topics.into_iter().try_for_each(|topic| delete(bootstrap_servers, topic))
+}
+
 /// Admin requests are the only thing here that is asynchronous in the client.
 fn wait_for<T>(request: impl Future<Output = Result<T, KafkaError>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,9 +1,10 @@
-//! Millrace: one process per run, measured from its start to its end, planning and the creation of
-//! the job's topics included.
+//! Millrace: one process per run, or one for each of several workers, measured from its start to its end,
+//! planning and the creation of the job's topics included.
 
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::{Cost, TIME_LIMIT, tail};
 use crate::process;
 use crate::testbed::Testbed;
+use crate::topic;
 
 pub(crate) struct Millrace<'a> {
     pub(crate) binary: &'a Path,
@@ -19,14 +21,13 @@ pub(crate) struct Millrace<'a> {
 
 /// The command that both benchmarks start from, with its output in a file.
 pub(crate) fn command(binary: &Path, folder: &Path, bootstrap_servers: &str, log: &Path) -> Result<Command> {
-    let log = File::create(log).with_context(|| format!("making {}", log.display()))?;
     let mut command = Command::new(binary);
     command.args(["run", "--kafka", bootstrap_servers]);
     command.arg("--state-dir").arg(folder.join("state"));
     // Any port: the default one may be taken.
     command.args(["--listen", "127.0.0.1:0"]);
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    Ok(command)
+    command.stdin(Stdio::null());
+    writing_to(command, log)
 }
 
 impl Millrace<'_> {
@@ -37,12 +38,57 @@ impl Millrace<'_> {
         fs::write(&sql_file, sql)?;
         let mut command = command(self.binary, folder.path(), bootstrap_servers, &log_file)?;
         command.arg("--bounded").arg("--sql").arg(&sql_file);
+        self.measure(command, &log_file, Instant::now())
+    }
+
+    /// The same with several workers, each a process: what all of them took together, and the creation of the
+    /// job's topics. The time is until the last has ended.
+    pub(crate) fn run_workers(&self, sql: &str, bootstrap_servers: &str, replicas: u32) -> Result<Cost> {
+        let folder = self.testbed.folder_for_a_run()?;
+        let file = |name: &str| folder.path().join(name);
+        let (sql_file, job_file) = (file("query.sql"), file("job.json"));
+        fs::write(&sql_file, sql)?;
         let started = Instant::now();
+        let mut create = Command::new(self.binary);
+        create.arg("job").arg(&sql_file).arg("--bounded").args(["--kafka", bootstrap_servers]);
+        create.arg("--out").arg(&job_file).stdin(Stdio::null());
+        let mut cost = self.measure(writing_to(create, &file("create.log"))?, &file("create.log"), started)?;
+        let workers: Vec<Cost> = thread::scope(|scope| {
+            let worker = |ordinal: u32| {
+                let log_file = file(&format!("worker-{ordinal}.log"));
+                let mut command = Command::new(self.binary);
+                command.arg("worker").arg(&job_file).args(["--replicas", &replicas.to_string()]);
+                command.args(["--ordinal", &ordinal.to_string(), "--listen", "127.0.0.1:0"]);
+                command.arg("--state-dir").arg(file(&format!("state-{ordinal}"))).stdin(Stdio::null());
+                scope.spawn(move || self.measure(writing_to(command, &log_file)?, &log_file, started))
+            };
+            let workers: Vec<_> = (0..replicas).map(worker).collect();
+            workers.into_iter().map(|w| w.join().expect("measuring does not panic")).collect::<Result<_>>()
+        })?;
+        for worker in workers {
+            cost.seconds = cost.seconds.max(worker.seconds);
+            cost.cpu_seconds += worker.cpu_seconds;
+            cost.peak_memory_bytes = cost.peak_memory_bytes.max(worker.peak_memory_bytes);
+        }
+        // `run` deletes its job's topics itself.
+        let created = fs::read_to_string(file("create.log"))?;
+        let (prefix, _) = created.split_once(':').context("millrace job does not name its topics")?;
+        topic::delete_all(bootstrap_servers, &format!("{prefix}."))?;
+        Ok(cost)
+    }
+
+    fn measure(&self, mut command: Command, log_file: &Path, started: Instant) -> Result<Cost> {
         let child = command.spawn().with_context(|| format!("starting {}", self.binary.display()))?;
-        let log = || tail(&fs::read_to_string(&log_file).unwrap_or_default());
+        let log = || tail(&fs::read_to_string(log_file).unwrap_or_default());
         let usage =
             process::wait(child, started, TIME_LIMIT).with_context(|| format!("millrace; its log:\n{}", log()))?;
         ensure!(usage.status.success(), "millrace failed ({}); its log:\n{}", usage.status, log());
         Ok(Cost { seconds: usage.seconds, cpu_seconds: usage.cpu_seconds, peak_memory_bytes: usage.peak_memory_bytes })
     }
+}
+
+fn writing_to(mut command: Command, log_file: &Path) -> Result<Command> {
+    let log = File::create(log_file).with_context(|| format!("making {}", log_file.display()))?;
+    command.stdout(log.try_clone()?).stderr(log);
+    Ok(command)
 }

@@ -17,6 +17,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(1800);
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
     Millrace,
+    /// Millrace with several workers.
+    Workers,
     Flink,
 }
 
@@ -24,6 +26,7 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Millrace => "Millrace",
+            Self::Workers => "workers",
             Self::Flink => "Flink",
         })
     }
