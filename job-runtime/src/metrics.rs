@@ -38,6 +38,8 @@ pub struct Metrics {
     pub checkpoints: Counter,
     checkpoint_duration: Histogram,
     pub restarts: Counter,
+    restore_duration: Histogram,
+    restored_log_records: Counter,
     lag: Family<PartitionLabels, Gauge>,
     watermark: Gauge<f64, std::sync::atomic::AtomicU64>,
     /// Epoch milliseconds; `i64::MIN` before the first.
@@ -46,6 +48,34 @@ pub struct Metrics {
     last_checkpoint_millis: AtomicI64,
     positions: Mutex<BTreeMap<(String, i32), PartitionStatus>>,
     phase: Mutex<Phase>,
+    place: Mutex<Option<Place>>,
+    restore: Mutex<Option<Restore>>,
+}
+
+/// Which worker this is, of how many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    pub generation: u32,
+    pub ordinal: u32,
+    pub replicas: u32,
+    /// Of the job's.
+    pub tasks: Vec<u32>,
+    pub parallelism: u32,
+}
+
+/// How the worker came to its state, at its last start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restore {
+    /// Epoch milliseconds at its end.
+    pub at: i64,
+    /// From its beginning, fencing and claiming included.
+    pub seconds: f64,
+    /// Tasks that went on from a checkpoint on the volume; the others read their whole log.
+    pub tasks_from_volume: u32,
+    /// Records of the task logs that were read.
+    pub log_records: u64,
 }
 
 /// Where a worker is in its life.
@@ -93,6 +123,10 @@ pub struct Status {
     /// The least watermark of all tasks, epoch milliseconds; None before the first.
     pub watermark: Option<i64>,
     pub restarts: u64,
+    /// None before the tasks are claimed.
+    pub worker: Option<Place>,
+    /// None before the first restore.
+    pub restore: Option<Restore>,
     /// Records behind, over all source partitions; None while any is unknown.
     pub lag: Option<i64>,
     pub partitions: Vec<SourcePartition>,
@@ -121,6 +155,8 @@ impl Default for Metrics {
             checkpoints: Counter::default(),
             checkpoint_duration: seconds(),
             restarts: Counter::default(),
+            restore_duration: seconds(),
+            restored_log_records: Counter::default(),
             lag: Family::default(),
             watermark: Gauge::default(),
             watermark_millis: AtomicI64::new(i64::MIN),
@@ -128,6 +164,8 @@ impl Default for Metrics {
             last_checkpoint_millis: AtomicI64::new(i64::MIN),
             positions: Mutex::default(),
             phase: Mutex::new(Phase::Restoring),
+            place: Mutex::default(),
+            restore: Mutex::default(),
             registry: Registry::default(),
         };
         registry.register("source_records", "Records read from sources", metrics.source_records.clone());
@@ -154,6 +192,17 @@ impl Default for Metrics {
             metrics.checkpoint_duration.clone(),
         );
         registry.register("worker_restarts", "Restarts of the worker inside its process", metrics.restarts.clone());
+        registry.register_with_unit(
+            "restore_duration",
+            "Time from a start of the worker until it had its state",
+            Unit::Seconds,
+            metrics.restore_duration.clone(),
+        );
+        registry.register(
+            "restored_log_records",
+            "Records of the task logs read to restore state",
+            metrics.restored_log_records.clone(),
+        );
         registry.register(
             "consumer_lag_records",
             "Records behind the partition's end at the last commit",
@@ -184,6 +233,13 @@ impl Metrics {
         self.checkpoints.inc();
         self.checkpoint_duration.observe(seconds);
         self.last_checkpoint_millis.store(at, Ordering::Relaxed);
+    }
+
+    pub fn restored(&self, place: Place, restore: Restore) {
+        self.restore_duration.observe(restore.seconds);
+        self.restored_log_records.inc_by(restore.log_records);
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        *self.restore.lock().unwrap_or_else(PoisonError::into_inner) = Some(restore);
     }
 
     pub fn set_phase(&self, phase: Phase) {
@@ -243,6 +299,8 @@ impl Metrics {
             last_checkpoint: known(&self.last_checkpoint_millis),
             watermark: known(&self.watermark_millis),
             restarts: self.restarts.get(),
+            worker: self.place.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            restore: *self.restore.lock().unwrap_or_else(PoisonError::into_inner),
             lag: partitions.iter().map(|p| p.status.lag).sum(),
             partitions,
         }

@@ -10,7 +10,7 @@ use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::{ClientOptions, PartitionConsumer};
-use crate::metrics::{Metrics, Phase, Status};
+use crate::metrics::{Metrics, Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::positions::Positions;
 use crate::source::discovery::{DiscoveredScan, Discovery};
@@ -143,6 +143,7 @@ impl Supervisor {
     /// One life of the worker: claim, restore, run.
     fn attempt(&self) -> Result<Outcome> {
         let job = &self.job;
+        let begun = self.clock.monotonic();
         let cluster = ClientOptions::of_job(&job.kafka);
         let admin = Arc::new(AdminClient::new(&cluster)?);
         let clock = self.clock.as_ref();
@@ -172,14 +173,21 @@ impl Supervisor {
             exchanges: exchange_consumer.as_deref(),
         }
         .settle()?;
-        let sequence = commits.values().map(|c| c.sequence).max();
+        let restore = Restore {
+            at: clock.now_millis(),
+            seconds: (clock.monotonic() - begun).as_secs_f64(),
+            tasks_from_volume: started.from_volume,
+            log_records: started.replayed,
+        };
+        self.metrics.restored(place(job, &assignment), restore);
         tracing::info!(
             generation = job.identity.generation,
             worker = assignment.ordinal,
             workers = assignment.replicas,
             tasks = assignment.parallelism,
+            from_volume = started.from_volume,
             replayed = started.replayed,
-            sequence,
+            seconds = restore.seconds,
             "restored"
         );
 
@@ -311,5 +319,15 @@ impl Supervisor {
         let thread_of = |task: u32| pipeline.router.thread_of(task);
         let targets = assignment.tasks().map(|task| (task, pipeline.added[thread_of(task)].clone())).collect();
         Discovery::start(discovered.collect(), assignment.parallelism, targets, self.clock.clone())
+    }
+}
+
+fn place(job: &Job, assignment: &Assignment) -> Place {
+    Place {
+        generation: job.identity.generation,
+        ordinal: assignment.ordinal,
+        replicas: assignment.replicas,
+        tasks: assignment.tasks().collect(),
+        parallelism: assignment.parallelism,
     }
 }

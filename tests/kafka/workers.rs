@@ -71,6 +71,12 @@ fn generations_of_any_size_take_over_from_each_other_under_load() {
         running.insert(ordinal, worker);
         send(3_000);
         running[ordinal].wait_until_running();
+        let status = running[ordinal].status().expect("it serves its status");
+        assert_eq!(status["worker"]["generation"], generation);
+        let tasks = status["worker"]["tasks"].as_array().expect("its tasks").len();
+        // A process killed before its first checkpoint has left nothing to go on from.
+        assert!(!lost || status["restore"]["tasksFromVolume"] == 0, "{status}");
+        assert!(status["restore"]["logRecords"].as_u64() >= Some(tasks as u64), "its claims at least: {status}");
     }
     feed.send_sentinels();
     await_windows(&kafka, &running, &tumbled, &tumbling);

@@ -185,6 +185,8 @@ mod tests {
             last_checkpoint: None,
             watermark: Some(98_800),
             restarts: 0,
+            worker: None,
+            restore: None,
             lag: Some(1_234),
             partitions: Vec::new(),
         }

@@ -33,6 +33,8 @@ pub struct Started {
     pub attempt: String,
     /// Log records read to get here.
     pub replayed: u64,
+    /// Tasks whose state the volume had.
+    pub from_volume: u32,
 }
 
 /// What a start needs to know.
@@ -58,6 +60,7 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
             request.job.state_directory.display()
         )));
     }
+    let from_volume = stores.values().filter(|s| s.applied().is_some()).count() as u32;
     let attempt = uuid::Uuid::new_v4().to_string();
     let me = Claimant {
         generation: request.job.identity.generation,
@@ -72,7 +75,8 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     start.run(effects, &mut stores)?;
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
     let producer = start.producer.expect("registered before it claimed");
-    Ok(Started { producer, claims: start.machine.claims(), stores, commits, attempt, replayed: start.replayed })
+    let (claims, replayed) = (start.machine.claims(), start.replayed);
+    Ok(Started { producer, stores, claims, commits, attempt, replayed, from_volume })
 }
 
 fn open_stores(request: &StartRequest<'_>) -> Result<BTreeMap<u32, TaskStore>> {
