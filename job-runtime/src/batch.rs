@@ -4,6 +4,7 @@
 use crate::error::{ErrorContext, ErrorKind, Result};
 use crate::job::ErrorPolicy;
 use arrow_array::{Array, BooleanArray, RecordBatch, UInt32Array};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_select::filter::{filter, filter_record_batch};
 use prometheus_client::encoding::EncodeLabelValue;
 use std::sync::Arc;
@@ -97,8 +98,23 @@ impl Batch {
 
     pub fn failed(&self, row: usize, reason: FailureReason, message: impl Into<String>) -> FailedRow {
         let record = self.origin.as_ref().map(|o| (o.records.clone(), o.index.value(row) as usize));
-        FailedRow { reason, message: message.into(), policy: None, record }
+        let mut message = message.into();
+        if record.is_none() {
+            message = format!("{message}; row: {}", row_text(&self.rows, row));
+        }
+        FailedRow { reason, message, policy: None, record }
     }
+}
+
+/// A row as people read it: `(k = a, n = NULL)`.
+fn row_text(rows: &RecordBatch, row: usize) -> String {
+    let options = FormatOptions::default().with_null("NULL");
+    let schema = rows.schema();
+    let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+        let value = ArrayFormatter::try_new(column, &options).map(|values| values.value(row).to_string());
+        format!("{} = {}", field.name(), value.as_deref().unwrap_or("…"))
+    });
+    format!("({})", columns.collect::<Vec<_>>().join(", "))
 }
 
 impl Origin {

@@ -29,7 +29,6 @@ use crate::state::{StateChanges, StateEntries};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch, UInt32Array};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType as ArrowType, SchemaRef};
 use arrow_select::take::take_record_batch;
 use millrace_planner::plan::{Node, Schema, WindowAggregate, WindowProperty, WindowTime};
@@ -126,26 +125,16 @@ impl GlobalWindowAggregate {
         table.merge_rows(&self.layout, &mut self.encoder, &mut self.scratch, &batch.rows)
     }
 
+    /// What fails is a partial result, which stands for all rows of its key and slice.
     fn fail_late(&self, slice_end: i64, batch: &Batch, output: &mut dyn Output) -> Result<()> {
-        let options = FormatOptions::default().with_null("NULL");
-        let schema = batch.rows.schema();
-        let columns = self.layout.keys.iter().map(|&key| {
-            let formatter = ArrayFormatter::try_new(batch.rows.column(key), &options);
-            Ok((schema.field(key).name(), formatter.or_kind(ErrorKind::FailJob, "showing a key")?))
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        for row in 0..batch.num_rows() {
-            let key: Vec<_> = columns.iter().map(|(name, values)| format!("{name} = {}", values.value(row))).collect();
-            let message = format!(
-                "rows of the slice that ends {} are late: the watermark has passed the end of its last window, {}; \
-                 key: ({})",
-                show_millis(slice_end),
-                show_millis(self.windows.last_window_end(slice_end)),
-                key.join(", "),
-            );
-            output.fail(batch.failed(row, FailureReason::Late, message))?;
-        }
-        Ok(())
+        let message = format!(
+            "rows of the slice that ends {} are late: the watermark has passed the end of its last window, {}",
+            show_millis(slice_end),
+            show_millis(self.windows.last_window_end(slice_end)),
+        );
+        let keys = batch.rows.project(&self.layout.keys).or_kind(ErrorKind::FailJob, "showing a key")?;
+        let keys = Batch::new(keys);
+        (0..keys.num_rows()).try_for_each(|row| output.fail(keys.failed(row, FailureReason::Late, message.as_str())))
     }
 
     /// The end of the next window to fire, of those that end up to `until`.

@@ -31,7 +31,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_buffer::NullBuffer;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{Schema as ArrowSchema, SchemaRef};
 use arrow_select::filter::{filter_record_batch, prep_null_mask_filter};
 use arrow_select::interleave::interleave;
@@ -243,24 +242,12 @@ impl Pairs {
 }
 
 fn fail_late(window_end: i64, rows: &RecordBatch, output: &mut dyn Output) -> Result<()> {
-    let options = FormatOptions::default().with_null("NULL");
-    let schema = rows.schema();
-    let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
-        let formatter = ArrayFormatter::try_new(column, &options);
-        Ok((field.name(), formatter.or_kind(ErrorKind::FailJob, "showing a row")?))
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
     let batch = Batch::new(rows.clone());
-    for row in 0..rows.num_rows() {
-        let values: Vec<_> = columns.iter().map(|(name, values)| format!("{name} = {}", values.value(row))).collect();
-        let message = format!(
-            "the row is late for the join of the window that ends {}, which the watermark has passed; row: ({})",
-            show_millis(window_end),
-            values.join(", "),
-        );
-        output.fail(batch.failed(row, FailureReason::Late, message))?;
-    }
-    Ok(())
+    let message = format!(
+        "the row is late for the join of the window that ends {}, which the watermark has passed",
+        show_millis(window_end)
+    );
+    (0..rows.num_rows()).try_for_each(|row| output.fail(batch.failed(row, FailureReason::Late, message.as_str())))
 }
 
 /// The rows that have all of their keys; None where no row has.

@@ -9,6 +9,7 @@ use crate::env::ManualClock;
 use crate::operators::local_window_aggregate::LocalWindowAggregate;
 use crate::operators::testing::{Collected, Store, context, event};
 use arrow_array::{BooleanArray, Int32Array, Int64Array, StringArray};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use chrono_tz::Tz;
 use millrace_planner::plan::{AggregateCall, AggregateFunction, Column, Operator as PlanOperator, Window, WindowKind};
 use millrace_planner::types::{DataType, TypeKind};
@@ -405,7 +406,7 @@ fn a_partial_for_a_window_that_has_fired_fails_with_its_key() {
     assert!(global.advance(&context(&clock, event(9)), &mut output).unwrap());
     global.process(0, partials.batches.remove(0), &context(&clock, event(9)), &mut output).unwrap();
     let message = "rows of the slice that ends 1970-01-01 00:00:00.010 are late: the watermark has passed the end of \
-                   its last window, 1970-01-01 00:00:00.010; key: (key = a)";
+                   its last window, 1970-01-01 00:00:00.010; row: (key = a)";
     assert_eq!(output.failures(), [(FailureReason::Late, message)]);
 }
 

@@ -396,7 +396,10 @@ fn pairs_that_the_condition_fails_on_fail_alone() {
     run.add(0, &[row("a", 1, 10)]);
     run.add(1, &[row("a", 2, 10), row("a", 0, 10), row("a", 6, 10)]);
     run.advance(9);
-    assert_eq!(run.output.failures(), [(FailureReason::Evaluate, "/ by zero")]);
+    assert_eq!(
+        run.output.failures(),
+        [(FailureReason::Evaluate, "/ by zero; row: (k = a, n = 1, window_end = 1970-01-01T00:00:00.010, m = 0)")]
+    );
     assert_eq!(lines(&run.output.batches), [(10, Some("a".to_owned()), 1, 2)]);
 }
 
