@@ -9,6 +9,7 @@
 #   FLINK_RUNS   the same for Flink, default 1, after a warm-up
 #   FLINK=0      without Flink; FLINK_ONLY=1 without Millrace
 #   LATENCY=1    measures latency instead, at RATE records a second (50000)
+#   RECOVERY=1   measures instead how soon a killed worker commits again
 #   RESULTS      where the JSON goes, default benchmarks/results/latest.json
 #   REPLICAS     more than 1: the queries run on so many workers, too, and are set against one
 set -euo pipefail
@@ -21,6 +22,11 @@ testbed=$root/tests/testbed
 if [ "${LATENCY:-0}" = 1 ]; then
   build millrace-cli millrace-benchmarks
   exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" latency --millrace "$binaries/millrace" --rate "${RATE:-50000}"
+fi
+
+if [ "${RECOVERY:-0}" = 1 ]; then
+  build millrace-cli millrace-benchmarks
+  exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" recovery --millrace "$binaries/millrace" --events "${EVENTS:-10000000}"
 fi
 
 options=(--events "${EVENTS:-10000000}" --results "${RESULTS:-$here/results/latest.json}" --millrace "$binaries/millrace"

@@ -30,6 +30,8 @@ mod report;
 
 mod latency;
 
+mod recovery;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,6 +61,8 @@ enum Command {
     Run(Run),
     /// Measure how long records take through Millrace
     Latency(Latency),
+    /// Measure how soon a killed worker commits again, with its volume and without it
+    Recovery(Recovery),
     /// Make everything that a query needs and print its statements, to run Millrace by hand
     Prepare {
         #[arg(value_parser = query::known)]
@@ -134,6 +138,15 @@ struct Latency {
     without_millrace: bool,
 }
 
+#[derive(Args)]
+struct Recovery {
+    #[command(flatten)]
+    topic: Topic,
+    /// The binary to measure
+    #[arg(long, value_name = "FILE", default_value = "target/release/millrace")]
+    millrace: PathBuf,
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -149,6 +162,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fill(topic) => topic.into_event_topic().ensure_filled(),
         Command::Run(run) => compare(run),
         Command::Latency(latency) => measure_latency(latency),
+        Command::Recovery(recovery) => measure_recovery(recovery),
         Command::Prepare { query, topic } => prepare(&query, &topic.into_event_topic()),
         Command::Clean { query, topic } => topic::delete(&topic.kafka, &prepared_output(&query)),
     }
@@ -223,6 +237,20 @@ fn found(binary: &Path) -> Result<PathBuf> {
     binary
         .canonicalize()
         .with_context(|| format!("there is no {}; build it or name it with --millrace", binary.display()))
+}
+
+fn measure_recovery(recovery: Recovery) -> Result<()> {
+    let topic = recovery.topic.into_event_topic();
+    topic.ensure_filled()?;
+    let experiment = recovery::Experiment { topic: &topic, millrace_binary: found(&recovery.millrace)? };
+    let report = experiment.run(&Testbed::new()?)?;
+    let state = report.state_bytes as f64 / 1e6;
+    println!("recovery: {state:.0} MB of state on the volume");
+    for recovery::Recovery { volume, seconds, log_records } in report.recoveries {
+        let volume = if volume { "with" } else { "without" };
+        println!("recovery: {volume} its volume {seconds:.1} s to the first commit, {log_records} log records read");
+    }
+    Ok(())
 }
 
 fn measure_latency(latency: Latency) -> Result<()> {

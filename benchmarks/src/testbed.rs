@@ -55,7 +55,7 @@ impl Testbed {
     /// The broker on this port, where it is the testbed's.
     pub(crate) fn broker(&self, bootstrap_servers: &str) -> Option<Process> {
         let port = bootstrap_servers.rsplit(':').next()?;
-        self.process(&format!("kafka/{port}/kafka")).ok()
+        self.process(&format!("kafka/{port}/node-1")).ok()
     }
 
     pub(crate) fn flink_configuration(&self) -> Result<String> {

@@ -2,14 +2,12 @@
 //! the TaskManager, which does the work; the JobManager and the client are left out.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::{Cost, tail};
+use super::{Cost, http, tail};
 use crate::process::Process;
 use crate::testbed::Testbed;
 
@@ -78,21 +76,8 @@ impl<'a> Flink<'a> {
 
     fn job(&self, name: &str) -> Result<Option<JobOverview>> {
         let overview: JobsOverview =
-            serde_json::from_str(&self.get("/jobs/overview")?).context("Flink's list of jobs")?;
+            serde_json::from_str(&http::get(&self.rest_address, "/jobs/overview")?).context("Flink's list of jobs")?;
         Ok(overview.jobs.into_iter().find(|job| job.name == name))
-    }
-
-    /// A GET of one small JSON document on loopback; not worth an HTTP client.
-    fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(&self.rest_address).context("connecting to Flink's REST port")?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        // HTTP 1.0, so that the answer is neither chunked nor kept open.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.rest_address)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("Flink's answer has no body")?;
-        ensure!(head.contains(" 200 "), "Flink refused {path}: {head}");
-        Ok(body.to_owned())
     }
 }
 

@@ -1,7 +1,11 @@
 //! The two engines under test. Each runs one file of SQL over bounded input to its end and says
 //! what that took.
 
+mod http;
+
 pub(crate) mod millrace;
+
+pub(crate) mod running;
 
 pub(crate) mod flink;
 

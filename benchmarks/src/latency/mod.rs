@@ -6,13 +6,11 @@ mod load;
 
 mod percentiles;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -21,7 +19,7 @@ use serde::Deserialize;
 
 use self::load::Load;
 pub(crate) use self::percentiles::Percentiles;
-use crate::engine::millrace;
+use crate::engine::running::{self, Running};
 use crate::query::{self, Parameters};
 use crate::testbed::Testbed;
 use crate::topic;
@@ -61,9 +59,12 @@ impl Experiment {
     fn run_between(&self, testbed: &Testbed, name: &str, input: &str, output: &str) -> Result<Percentiles> {
         let folder = testbed.folder_for_a_run()?;
         let mut job = match &self.millrace_binary {
-            Some(binary) => {
-                Some(Job::start(binary, &self.manifest(name, input, output)?, &self.bootstrap_servers, folder.path())?)
-            }
+            Some(binary) => Some(Running::start(
+                binary,
+                &self.manifest(name, input, output)?,
+                &self.bootstrap_servers,
+                folder.path(),
+            )?),
             None => None,
         };
         let measured = if job.is_some() { output } else { input };
@@ -98,13 +99,7 @@ impl Experiment {
             "latency",
             &Parameters { bootstrap_servers: &self.bootstrap_servers, topic: input, output_topic: output, job: name },
         )?;
-        let indented: Vec<_> = sql.lines().map(|line| format!("    {line}")).collect();
-        let kafka = &self.bootstrap_servers;
-        Ok(format!(
-            "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata: {{name: {name}}}\nspec:\n  \
-             kafka: {{bootstrapServers: \"{kafka}\"}}\n  commitInterval: 500ms\n  sql: |\n{}\n",
-            indented.join("\n")
-        ))
+        Ok(running::manifest(name, &self.bootstrap_servers, &sql))
     }
 }
 
@@ -157,51 +152,4 @@ fn consumer(bootstrap_servers: &str, topic: &str) -> Result<BaseConsumer> {
 fn epoch_micros(time: SystemTime) -> u64 {
     // A clock before 1970 would make every latency absurd, and so be seen.
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
-}
-
-/// A running `millrace run`, ended when dropped.
-struct Job {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Job {
-    fn start(binary: &Path, manifest: &str, bootstrap_servers: &str, folder: &Path) -> Result<Self> {
-        let (manifest_file, log) = (folder.join("latency.yaml"), folder.join("millrace.log"));
-        fs::write(&manifest_file, manifest)?;
-        let child = millrace::command(binary, folder, bootstrap_servers, &log)?
-            .arg(&manifest_file)
-            .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
-        Ok(Self { child, log })
-    }
-
-    fn check(&mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            bail!("millrace ended ({status}); its log:\n{log}");
-        }
-        Ok(())
-    }
-
-    /// Asks it to stop, as Kubernetes would, and waits until it did.
-    fn stop(mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let pid = self.child.id().to_string();
-        let asked = Command::new("kill").arg(&pid).status().context("running kill")?;
-        ensure!(asked.success(), "kill {pid} failed");
-        while self.child.try_wait()?.is_none() {
-            ensure!(Instant::now() < deadline, "millrace did not stop within 30 s");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        // Without effect where it ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -1,0 +1,94 @@
+//! A job that runs until it is stopped or killed: `millrace run` with a manifest, its log and its status.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::{http, millrace};
+
+/// Between two looks at what can't be waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Ended when dropped.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+/// A job of these statements, with the defaults of a StreamJob.
+pub(crate) fn manifest(name: &str, bootstrap_servers: &str, sql: &str) -> String {
+    let indented: Vec<_> = sql.lines().map(|line| format!("    {line}")).collect();
+    format!(
+        "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata: {{name: {name}}}\nspec:\n  \
+         kafka: {{bootstrapServers: \"{bootstrap_servers}\"}}\n  commitInterval: 500ms\n  sql: |\n{}\n",
+        indented.join("\n")
+    )
+}
+
+impl Running {
+    /// Starts it in a folder, where a later start finds its state again.
+    pub(crate) fn start(binary: &Path, manifest: &str, bootstrap_servers: &str, folder: &Path) -> Result<Self> {
+        let (manifest_file, log) = (folder.join("job.yaml"), folder.join("millrace.log"));
+        fs::write(&manifest_file, manifest)?;
+        let child = millrace::command(binary, folder, bootstrap_servers, &log)?
+            .arg(&manifest_file)
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        Ok(Self { child, log })
+    }
+
+    pub(crate) fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            bail!("millrace ended ({status}); its log:\n{log}");
+        }
+        Ok(())
+    }
+
+    /// Waits until its status has what `found` is looking for.
+    pub(crate) fn until<T>(&mut self, what: &str, limit: Duration, found: impl Fn(&Value) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.check()?;
+            if let Some(found) = self.status().as_ref().and_then(&found) {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < deadline, "waited {} s for {what}", limit.as_secs());
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// None before it is served.
+    fn status(&self) -> Option<Value> {
+        let log = fs::read_to_string(&self.log).ok()?;
+        let (_, rest) = log.split_once("status at http://")?;
+        let (address, _) = rest.split_once('/')?;
+        serde_json::from_str(&http::get(address, "/api/v1/status").ok()?).ok()
+    }
+
+    /// Asks it to stop, as Kubernetes would, and waits until it did.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").arg(&pid).status().context("running kill")?;
+        ensure!(asked.success(), "kill {pid} failed");
+        while self.child.try_wait()?.is_none() {
+            ensure!(Instant::now() < deadline, "millrace did not stop within 30 s");
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    /// `kill -9`, without effect where it ended already.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
