@@ -174,13 +174,13 @@ impl LogUnderTest for ApacheLog<'_> {
         self.producers.iter().for_each(|producer| producer.coordinator.until_settled());
     }
 
-    fn repeat_commit(&mut self, producer: Handle) -> Option<Answer<()>> {
+    fn end_late(&mut self, producer: Handle, commit: bool) -> Answer<()> {
         let Registered { registration, coordinator, .. } = &self.producers[producer.0];
-        let answer = coordinator.end(*registration, true).map_err(|error| refused(&error));
+        let answer = coordinator.end(*registration, commit).map_err(|error| refused(&error));
         if answer.is_ok() {
             coordinator.until_settled();
         }
-        Some(answer)
+        answer
     }
 }
 
