@@ -18,7 +18,10 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("millrace-cli", &["millrace-broker", "millrace-crds", "millrace-job-runtime", "millrace-planner"]),
     ("millrace-benchmarks", &[]),
     ("millrace-simulation", &["millrace-protocol"]),
-    ("millrace-tests", &["+millrace-broker", "+millrace-crds", "+millrace-job-runtime", "+millrace-planner"]),
+    (
+        "millrace-tests",
+        &["+millrace-broker", "+millrace-crds", "+millrace-job-runtime", "+millrace-planner", "+millrace-simulation"],
+    ),
 ];
 
 pub(crate) fn root() -> PathBuf {

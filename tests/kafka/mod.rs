@@ -19,3 +19,4 @@ mod poison;
 mod join;
 mod embedded;
 mod proxy;
+mod model_log;

@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +90,14 @@ impl Kafka {
         let deleted = wait(self.admin().delete_topics(&[topic], &options())).expect("the broker answers");
         deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic was there")));
         self.until_partitions(topic, 0);
+    }
+
+    /// Removes what stands before an offset; what the partition's leader says against it.
+    pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<(), KafkaError> {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_offset(topic, partition, Offset::Offset(before)).expect("a valid offset");
+        let deleted = wait(self.admin().delete_records(&asked, &options()))?;
+        deleted.elements().iter().try_for_each(|partition| partition.error())
     }
 
     /// The topics that this test and its jobs have made, by name.

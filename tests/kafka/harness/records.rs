@@ -217,7 +217,8 @@ impl Reader {
     }
 }
 
-fn is_transient(error: &KafkaError) -> bool {
+/// Whether the client gets over it by itself.
+pub(crate) fn is_transient(error: &KafkaError) -> bool {
     let transient = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::BrokerTransportFailure];
     error.rdkafka_error_code().is_some_and(|code| transient.contains(&code))
 }

@@ -17,9 +17,16 @@ pub const CHECKS: &[Check] = &[
     Check { name: "who was fenced can register again and fences in turn", run: registering_undoes_a_fence },
     Check { name: "a transaction that lasts too long is aborted, and its producer fenced", run: timeouts_fence },
     Check { name: "reading below the start of a log is an error, not a jump", run: below_the_start },
+    Check { name: "reading beyond the end of a log is an error, too", run: beyond_the_end },
     Check { name: "a deletion changes no offset", run: deletion_keeps_offsets },
     Check { name: "nothing is deleted that is not there", run: deletion_beyond_the_end },
+    Check { name: "nothing can be ended that has not begun", run: no_end_without_beginning },
+    Check { name: "a commit that is asked for again is answered again, and changes nothing", run: commit_again },
+    Check { name: "what is committed can't be aborted any more", run: abort_after_commit },
     Check { name: "a late commit request ends a later transaction of the same producer", run: late_commit },
+    Check { name: "a late abort request does so, too", run: late_abort },
+    Check { name: "nothing is written into a transaction that a late request has ended", run: late_commit_closes },
+    Check { name: "a new partition goes on with what a late commit has ended, as another one", run: late_commit_tears },
     Check { name: "a late commit request of an earlier registration does nothing", run: late_commit_is_fenced },
 ];
 
@@ -180,8 +187,13 @@ fn timeouts_fence(log: &mut dyn LogUnderTest, id: u32) {
     log.outlive_transactions();
     let offsets = log.offsets(topic, 0);
     assert_eq!(offsets.last_stable, offsets.end);
+    assert!(log.end_late(producer, true).is_err(), "a transaction that timed out was committed by a late request");
     assert!(log.commit(producer).is_err(), "a transaction that timed out was committed");
     assert_eq!(committed(log, topic), [""; 0]);
+    let again = open(log, id);
+    write(log, again, topic, "b");
+    log.commit(again).expect("whoever registers again goes on");
+    assert_eq!(committed(log, topic), ["b"]);
 }
 
 fn three_transactions(log: &mut dyn LogUnderTest, id: u32) -> Topic {
@@ -204,6 +216,15 @@ fn below_the_start(log: &mut dyn LogUnderTest, id: u32) {
     }
 }
 
+fn beyond_the_end(log: &mut dyn LogUnderTest, id: u32) {
+    let topic = three_transactions(log, id);
+    let end = log.offsets(topic, 0).end;
+    for isolation in [ReadCommitted, ReadUncommitted] {
+        assert_eq!(log.fetch(topic, 0, end, isolation), Ok(Vec::new()));
+        assert_eq!(log.fetch(topic, 0, end + 1, isolation), Err(Refusal::OutOfRange));
+    }
+}
+
 fn deletion_keeps_offsets(log: &mut dyn LogUnderTest, id: u32) {
     let topic = three_transactions(log, id);
     let before = log.offsets(topic, 0);
@@ -222,17 +243,75 @@ fn deletion_beyond_the_end(log: &mut dyn LogUnderTest, id: u32) {
     assert_eq!(log.offsets(topic, 0).start, 0);
 }
 
-fn late_commit(log: &mut dyn LogUnderTest, id: u32) {
+fn no_end_without_beginning(log: &mut dyn LogUnderTest, id: u32) {
+    let producer = open(log, id);
+    assert!(log.end_late(producer, true).is_err());
+    assert!(log.end_late(producer, false).is_err());
+}
+
+fn commit_again(log: &mut dyn LogUnderTest, id: u32) {
     let topic = topic(log);
+    let producer = open(log, id);
+    write(log, producer, topic, "a");
+    log.commit(producer).expect("committed");
+    log.end_late(producer, true).expect("it is what has happened");
+    assert_eq!(log.offsets(topic, 0).end, 2, "there is no second marker");
+    assert_eq!(committed(log, topic), ["a"]);
+}
+
+fn abort_after_commit(log: &mut dyn LogUnderTest, id: u32) {
+    let topic = topic(log);
+    let producer = open(log, id);
+    write(log, producer, topic, "a");
+    log.commit(producer).expect("committed");
+    assert!(log.end_late(producer, false).is_err());
+    assert_eq!(committed(log, topic), ["a"]);
+}
+
+/// A producer in its second transaction, which has one record in one partition of two.
+fn in_the_second(log: &mut dyn LogUnderTest, id: u32) -> (Topic, Handle) {
+    let topic = log.topic(2);
     let producer = open(log, id);
     write(log, producer, topic, "a");
     log.commit(producer).expect("committed");
     log.begin(producer).expect("begun");
     write(log, producer, topic, "b");
-    if let Some(answer) = log.repeat_commit(producer) {
-        answer.expect("the broker can't tell the copies apart");
-        assert_eq!(committed(log, topic), ["a", "b"], "half a transaction is committed");
-    }
+    (topic, producer)
+}
+
+fn late_commit(log: &mut dyn LogUnderTest, id: u32) {
+    let (topic, producer) = in_the_second(log, id);
+    log.end_late(producer, true).expect("the broker can't tell the copies apart");
+    assert_eq!(committed(log, topic), ["a", "b"], "half a transaction is committed");
+    log.commit(producer).expect("the client can't tell, either");
+    assert_eq!(log.offsets(topic, 0).end, 4, "there is no second marker");
+}
+
+fn late_abort(log: &mut dyn LogUnderTest, id: u32) {
+    let (topic, producer) = in_the_second(log, id);
+    log.end_late(producer, false).expect("the broker can't tell the copies apart");
+    assert!(log.commit(producer).is_err(), "a commit of what was aborted seems to have worked");
+    assert_eq!(committed(log, topic), ["a"]);
+}
+
+/// Brokers ask the coordinator (KIP-890, part 1), or the record would stand outside of any transaction.
+fn late_commit_closes(log: &mut dyn LogUnderTest, id: u32) {
+    let (topic, producer) = in_the_second(log, id);
+    log.end_late(producer, true).expect("the broker can't tell the copies apart");
+    assert!(log.produce(producer, topic, 0, b"c").is_err());
+    let offsets = log.offsets(topic, 0);
+    assert_eq!((offsets.last_stable, offsets.end), (4, 4));
+}
+
+/// So of one transaction, readers see a part before the rest, and the rest maybe never.
+fn late_commit_tears(log: &mut dyn LogUnderTest, id: u32) {
+    let (topic, producer) = in_the_second(log, id);
+    log.end_late(producer, true).expect("the broker can't tell the copies apart");
+    log.produce(producer, topic, 1, b"c").expect("to the broker it is another transaction");
+    assert_eq!(log.offsets(topic, 1).last_stable, 0);
+    assert_eq!(committed(log, topic), ["a", "b"]);
+    log.commit(producer).expect("committed");
+    assert_eq!(log.fetch(topic, 1, 0, ReadCommitted), Ok(vec![(0, b"c".to_vec())]));
 }
 
 fn late_commit_is_fenced(log: &mut dyn LogUnderTest, id: u32) {
@@ -242,8 +321,6 @@ fn late_commit_is_fenced(log: &mut dyn LogUnderTest, id: u32) {
     log.commit(old).expect("committed");
     let new = open(log, id);
     write(log, new, topic, "b");
-    if let Some(answer) = log.repeat_commit(old) {
-        assert!(answer.is_err());
-        assert_eq!(committed(log, topic), ["a"]);
-    }
+    assert!(log.end_late(old, true).is_err());
+    assert_eq!(committed(log, topic), ["a"]);
 }

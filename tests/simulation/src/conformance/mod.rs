@@ -71,12 +71,10 @@ pub trait LogUnderTest {
     /// Waits until every transaction that is under way has timed out.
     fn outlive_transactions(&mut self);
 
-    /// Lets a further copy of the last commit request of this producer arrive. None where nobody can send
-    /// one: clients hide it, so it takes somebody who speaks Kafka's protocol.
-    fn repeat_commit(&mut self, producer: Handle) -> Option<Answer<()>> {
-        let _ = producer;
-        None
-    }
+    /// Lets a request to end this producer's transaction arrive of which its client knows nothing any more: a
+    /// copy, or one that was on its way for long. Clients hide it, so it takes somebody who speaks Kafka's
+    /// protocol: its EndTxn up to version 4, after which a producer goes on in the same epoch.
+    fn end_late(&mut self, producer: Handle, commit: bool) -> Answer<()>;
 }
 
 /// One thing that the protocol relies on.

@@ -2,6 +2,7 @@
 
 use super::{Answer, Handle, LogUnderTest, Offsets, Records, Refusal, Topic};
 use crate::log::{Isolation, Log, LogError, Micros, ProducerId, Settling, TopicPartition};
+use std::collections::BTreeSet;
 
 const TIMEOUT: Micros = 1_000_000;
 const STEP: Micros = 10_000;
@@ -13,8 +14,9 @@ pub struct ModelLog {
     now: Micros,
     topics: u16,
     producers: Vec<(String, ProducerId)>,
-    /// By producer: whether its transaction has a record, without which a client asks for no end.
-    wrote: Vec<bool>,
+    /// By producer: what its client believes to be part of the transaction. It adds a partition once, and
+    /// asks for no end without any.
+    added: Vec<BTreeSet<TopicPartition>>,
 }
 
 fn refusal(error: LogError) -> Refusal {
@@ -36,7 +38,7 @@ impl ModelLog {
     }
 
     fn end(&mut self, producer: Handle, commit: bool) -> Answer<()> {
-        if !std::mem::take(&mut self.wrote[producer.0]) {
+        if std::mem::take(&mut self.added[producer.0]).is_empty() {
             return Ok(());
         }
         self.send_end(producer, commit)
@@ -69,7 +71,7 @@ impl LogUnderTest for ModelLog {
             match self.log.init_producer(&name, TIMEOUT, now) {
                 Ok(id) => {
                     self.producers.push((name, id));
-                    self.wrote.push(false);
+                    self.added.push(BTreeSet::new());
                     return Ok(Handle(self.producers.len() - 1));
                 }
                 Err(LogError::Concurrent) => {}
@@ -79,7 +81,7 @@ impl LogUnderTest for ModelLog {
     }
 
     fn begin(&mut self, producer: Handle) -> Answer<()> {
-        self.wrote[producer.0] = false;
+        self.added[producer.0].clear();
         Ok(())
     }
 
@@ -87,10 +89,11 @@ impl LogUnderTest for ModelLog {
         let now = self.pass();
         let (name, id) = self.of(producer);
         let to = at(topic, partition);
-        self.log.add_partitions(&name, id, &[to], now).map_err(refusal)?;
-        let offset = self.log.produce(&name, id, to, [value.into()], now).map_err(refusal)?;
-        self.wrote[producer.0] = true;
-        Ok(offset)
+        if !self.added[producer.0].contains(&to) {
+            self.log.add_partitions(&name, id, &[to], now).map_err(refusal)?;
+            self.added[producer.0].insert(to);
+        }
+        self.log.produce(&name, id, to, [value.into()], now).map_err(refusal)
     }
 
     fn commit(&mut self, producer: Handle) -> Answer<()> {
@@ -127,7 +130,7 @@ impl LogUnderTest for ModelLog {
         self.pass();
     }
 
-    fn repeat_commit(&mut self, producer: Handle) -> Option<Answer<()>> {
-        Some(self.send_end(producer, true))
+    fn end_late(&mut self, producer: Handle, commit: bool) -> Answer<()> {
+        self.send_end(producer, commit)
     }
 }
