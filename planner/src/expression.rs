@@ -81,6 +81,24 @@ impl Function {
 }
 
 impl Expression {
+    /// The same expression over what `map` makes of each of its direct inputs. A column or a literal has none.
+    pub fn map_inputs(self, map: &dyn Fn(Expression) -> Expression) -> Self {
+        let boxed = |input: Box<Expression>| Box::new(map(*input));
+        let kind = match self.kind {
+            kind @ (ExpressionKind::Column(_) | ExpressionKind::Literal(_)) => kind,
+            ExpressionKind::Call { function, arguments } => {
+                ExpressionKind::Call { function, arguments: arguments.into_iter().map(map).collect() }
+            }
+            ExpressionKind::Cast { input, try_cast } => ExpressionKind::Cast { input: boxed(input), try_cast },
+            ExpressionKind::Field { input, index } => ExpressionKind::Field { input: boxed(input), index },
+            ExpressionKind::Case { branches, otherwise } => ExpressionKind::Case {
+                branches: branches.into_iter().map(|(when, then)| (map(when), map(then))).collect(),
+                otherwise: boxed(otherwise),
+            },
+        };
+        Self { kind, ..self }
+    }
+
     pub fn column(index: usize, data_type: DataType) -> Self {
         Self { kind: ExpressionKind::Column(index), data_type }
     }

@@ -369,20 +369,8 @@ fn columns_of(expression: &Expression) -> Vec<usize> {
 
 /// The expression with its columns elsewhere.
 fn moved(expression: Expression, place: &dyn Fn(usize) -> usize) -> Expression {
-    let Expression { kind, data_type } = expression;
-    let below = |input: Expression| moved(input, place);
-    let kind = match kind {
-        ExpressionKind::Column(column) => ExpressionKind::Column(place(column)),
-        ExpressionKind::Literal(value) => ExpressionKind::Literal(value),
-        ExpressionKind::Call { function, arguments } => {
-            ExpressionKind::Call { function, arguments: arguments.into_iter().map(below).collect() }
-        }
-        ExpressionKind::Cast { input, try_cast } => ExpressionKind::Cast { input: Box::new(below(*input)), try_cast },
-        ExpressionKind::Field { input, index } => ExpressionKind::Field { input: Box::new(below(*input)), index },
-        ExpressionKind::Case { branches, otherwise } => ExpressionKind::Case {
-            branches: branches.into_iter().map(|(when, then)| (below(when), below(then))).collect(),
-            otherwise: Box::new(below(*otherwise)),
-        },
-    };
-    Expression { kind, data_type }
+    match expression.kind {
+        ExpressionKind::Column(column) => Expression { kind: ExpressionKind::Column(place(column)), ..expression },
+        _ => expression.map_inputs(&|input| moved(input, place)),
+    }
 }

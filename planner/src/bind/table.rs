@@ -164,22 +164,10 @@ fn of_computed(error: SqlError, table: &CatalogTable, expression: &Expr) -> SqlE
 }
 
 fn over_scan(expression: Expression, values: &[Expression]) -> Expression {
-    let Expression { kind, data_type } = expression;
-    let below = |input: Expression| over_scan(input, values);
-    let kind = match kind {
-        ExpressionKind::Column(index) => return values[index].clone(),
-        ExpressionKind::Literal(value) => ExpressionKind::Literal(value),
-        ExpressionKind::Call { function, arguments } => {
-            ExpressionKind::Call { function, arguments: arguments.into_iter().map(below).collect() }
-        }
-        ExpressionKind::Cast { input, try_cast } => ExpressionKind::Cast { input: Box::new(below(*input)), try_cast },
-        ExpressionKind::Field { input, index } => ExpressionKind::Field { input: Box::new(below(*input)), index },
-        ExpressionKind::Case { branches, otherwise } => ExpressionKind::Case {
-            branches: branches.into_iter().map(|(when, then)| (below(when), below(then))).collect(),
-            otherwise: Box::new(below(*otherwise)),
-        },
-    };
-    Expression { kind, data_type }
+    match expression.kind {
+        ExpressionKind::Column(index) => values[index].clone(),
+        _ => expression.map_inputs(&|input| over_scan(input, values)),
+    }
 }
 
 fn role(expression: &Expression) -> Role {

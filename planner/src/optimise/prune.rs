@@ -190,21 +190,7 @@ fn over(expression: Expression, paths: &[Path], values: &[Expression]) -> Expres
         let rest = &path.fields[paths[index].fields.len()..];
         return rest.iter().fold(values[index].clone(), |value, index| field(value, *index));
     }
-    let Expression { kind, data_type } = expression;
-    let below = |input: Expression| over(input, paths, values);
-    let kind = match kind {
-        kind @ (ExpressionKind::Column(_) | ExpressionKind::Literal(_)) => kind,
-        ExpressionKind::Call { function, arguments } => {
-            ExpressionKind::Call { function, arguments: arguments.into_iter().map(below).collect() }
-        }
-        ExpressionKind::Cast { input, try_cast } => ExpressionKind::Cast { input: Box::new(below(*input)), try_cast },
-        ExpressionKind::Field { input, index } => ExpressionKind::Field { input: Box::new(below(*input)), index },
-        ExpressionKind::Case { branches, otherwise } => ExpressionKind::Case {
-            branches: branches.into_iter().map(|(when, then)| (below(when), below(then))).collect(),
-            otherwise: Box::new(below(*otherwise)),
-        },
-    };
-    Expression { kind, data_type }
+    expression.map_inputs(&|input| over(input, paths, values))
 }
 
 fn calc(
