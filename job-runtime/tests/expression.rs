@@ -66,8 +66,11 @@ impl Output for Collected {
         Ok(())
     }
 
+    /// The cases say what went wrong; which row it was stands behind that.
     fn fail(&mut self, row: FailedRow) -> Result<()> {
-        self.values.push(format!("! {}", row.message));
+        let (what, row) = row.message.split_once("; row: (").expect("a row without a source record is told");
+        assert!(row.ends_with(')'), "{row}");
+        self.values.push(format!("! {what}"));
         Ok(())
     }
 }
