@@ -66,6 +66,16 @@ impl Links {
         self.received.get(&from).copied().unwrap_or(0)
     }
 
+    /// By task downstream.
+    pub fn all_sent(&self) -> &BTreeMap<u32, u64> {
+        &self.sent
+    }
+
+    /// By task upstream.
+    pub fn all_received(&self) -> &BTreeMap<u32, u64> {
+        &self.received
+    }
+
     /// Counts of records sent that changed since the last call.
     pub fn take_sent(&mut self) -> Vec<(u32, u64)> {
         std::mem::take(&mut self.changed_sent).into_iter().map(|to| (to, self.sent[&to])).collect()

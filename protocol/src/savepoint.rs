@@ -1,0 +1,327 @@
+//! A savepoint, as a state machine without IO: when the workers of a job stand still and nothing is under way
+//! between their tasks, what their commits say belongs together, and is written.
+//!
+//! There are no markers in the data: workers stop their sources at the end of an epoch and go on receiving from
+//! each other and committing. Both ends of every exchange count its records in their commits; where all counts
+//! agree and nobody feeds anything in, the channels are empty. The same arithmetic over what was written says
+//! afterwards whether it may be published: a worker that has started again in between shows, by its attempt and
+//! in the counts of the others.
+//!
+//! Whoever drives this asks the workers, writes the manifest, and keeps time. Workers that hear nothing for
+//! their lease go on by themselves, so that a driver that dies holds nothing up.
+
+use crate::record::Commit;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Records of one exchange, by task at the other end.
+pub type Counts = BTreeMap<u32, u64>;
+
+/// What a task's commit says of its exchanges, by the exchange's operator id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskCut {
+    pub task: u32,
+    /// Of the commit.
+    pub sequence: u64,
+    /// By task downstream.
+    pub sent: BTreeMap<u32, Counts>,
+    /// By task upstream.
+    pub received: BTreeMap<u32, Counts>,
+}
+
+/// A worker that was asked to stand still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerCut {
+    /// Names the start under which it works.
+    pub attempt: String,
+    pub generation: u32,
+    pub parallelism: u32,
+    /// An epoch in which its sources stood still is committed; `tasks` is as of that commit.
+    pub paused: bool,
+    pub tasks: Vec<TaskCut>,
+}
+
+/// A file of a savepoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilePart {
+    pub operator: u32,
+    pub table: u8,
+    /// Below the savepoint's location.
+    pub path: String,
+    pub rows: u64,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// A task as a savepoint has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskPart {
+    pub cut: TaskCut,
+    pub commit: Commit,
+    pub files: Vec<FilePart>,
+}
+
+/// What a worker has written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerPart {
+    pub attempt: String,
+    pub generation: u32,
+    pub parallelism: u32,
+    pub tasks: Vec<TaskPart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A worker, by its place in the list, was asked and has answered.
+    Told {
+        worker: usize,
+        cut: WorkerCut,
+    },
+    /// A worker has written its tasks.
+    Written {
+        worker: usize,
+        part: WorkerPart,
+    },
+    /// A worker can't be reached or refuses.
+    Failed {
+        worker: usize,
+        why: String,
+    },
+    /// The manifest is durable.
+    Published,
+    PublishFailed {
+        why: String,
+    },
+    Tick,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask a worker to stand still, or to go on doing so, and what its commits say.
+    Ask {
+        worker: usize,
+    },
+    /// Have a worker write its tasks.
+    Write {
+        worker: usize,
+    },
+    /// Write the manifest of all parts, in the order of their tasks.
+    Publish {
+        parts: Vec<TaskPart>,
+    },
+    /// Tell a worker that it may go on; it does so by itself when that does not reach it.
+    Resume {
+        worker: usize,
+    },
+    /// Tell a worker to stop.
+    Stop {
+        worker: usize,
+    },
+    Done,
+    /// Nothing was published, and the job goes on.
+    Abandoned {
+        why: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Pausing,
+    Writing,
+    Publishing,
+    Ended,
+}
+
+#[derive(Debug)]
+pub struct SavepointMachine {
+    workers: usize,
+    stop: bool,
+    deadline: Duration,
+    state: State,
+    cuts: BTreeMap<usize, WorkerCut>,
+    parts: BTreeMap<usize, WorkerPart>,
+    /// What is in the way, for the message when time is up.
+    waiting_for: String,
+}
+
+impl SavepointMachine {
+    /// `stop`: the job ends with the savepoint. Until `deadline` the manifest has to be under way.
+    pub fn new(workers: usize, stop: bool, deadline: Duration) -> (Self, Vec<Effect>) {
+        let machine = Self {
+            workers,
+            stop,
+            deadline,
+            state: State::Pausing,
+            cuts: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            waiting_for: "the workers to answer".to_owned(),
+        };
+        let effects = machine.all(|worker| Effect::Ask { worker });
+        (machine, effects)
+    }
+
+    pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        match (event, self.state) {
+            (_, State::Ended) => Vec::new(),
+            (Event::Failed { worker, why }, State::Pausing | State::Writing) => {
+                self.abandon(format!("worker {worker}: {why}"))
+            }
+            (Event::PublishFailed { why }, State::Publishing) => self.abandon(why),
+            (Event::Published, State::Publishing) => self.end(Effect::Done, self.stop),
+            (Event::Told { worker, cut }, State::Pausing) => self.told(worker, cut),
+            (Event::Told { worker, cut }, State::Writing) => self.still_the_same(worker, &cut),
+            (Event::Written { worker, part }, State::Writing) => self.written(worker, part),
+            (Event::Tick, State::Pausing | State::Writing) if now >= self.deadline => {
+                self.abandon(format!("it was not done in time; it waited for {}", self.waiting_for))
+            }
+            (Event::Tick, State::Pausing | State::Writing) => self.all(|worker| Effect::Ask { worker }),
+            // Told twice, or after the fact.
+            (_, State::Pausing | State::Writing | State::Publishing) => Vec::new(),
+        }
+    }
+
+    fn all(&self, effect: impl Fn(usize) -> Effect) -> Vec<Effect> {
+        (0..self.workers).map(effect).collect()
+    }
+
+    fn told(&mut self, worker: usize, cut: WorkerCut) -> Vec<Effect> {
+        self.cuts.insert(worker, cut);
+        if self.cuts.len() < self.workers {
+            return Vec::new();
+        }
+        if let Some(moving) = self.cuts.iter().find(|(_, cut)| !cut.paused) {
+            self.waiting_for = format!("worker {} to stand still", moving.0);
+            return Vec::new();
+        }
+        let places: Vec<_> = self.cuts.values().map(|c| (c.generation, c.parallelism)).collect();
+        if let Err(why) = one_job(&places) {
+            return self.abandon(why);
+        }
+        let tasks: Vec<&TaskCut> = self.cuts.values().flat_map(|cut| &cut.tasks).collect();
+        match check(places[0].1, &tasks) {
+            Err(Inconsistent::Tasks(why)) => self.abandon(why),
+            Err(Inconsistent::UnderWay(what)) => {
+                self.waiting_for = what;
+                Vec::new()
+            }
+            Ok(()) => {
+                self.state = State::Writing;
+                self.waiting_for = "the workers to write".to_owned();
+                self.all(|worker| Effect::Write { worker })
+            }
+        }
+    }
+
+    fn still_the_same(&mut self, worker: usize, cut: &WorkerCut) -> Vec<Effect> {
+        if cut.paused && cut.attempt == self.cuts[&worker].attempt {
+            return Vec::new();
+        }
+        self.abandon(format!("worker {worker} has gone on or started again while the savepoint was written"))
+    }
+
+    fn written(&mut self, worker: usize, part: WorkerPart) -> Vec<Effect> {
+        if part.attempt != self.cuts[&worker].attempt {
+            return self.abandon(format!("worker {worker} has started again while the savepoint was written"));
+        }
+        self.parts.insert(worker, part);
+        if self.parts.len() < self.workers {
+            return Vec::new();
+        }
+        let places: Vec<_> = self.parts.values().map(|p| (p.generation, p.parallelism)).collect();
+        let mut parts: Vec<TaskPart> = self.parts.values().flat_map(|p| p.tasks.clone()).collect();
+        parts.sort_by_key(|part| part.cut.task);
+        let cuts: Vec<&TaskCut> = parts.iter().map(|part| &part.cut).collect();
+        let checked = one_job(&places).and_then(|()| check(places[0].1, &cuts).map_err(Inconsistent::into_text));
+        match checked {
+            Err(why) => self.abandon(format!("what the workers wrote does not belong together: {why}")),
+            Ok(()) => {
+                self.state = State::Publishing;
+                vec![Effect::Publish { parts }]
+            }
+        }
+    }
+
+    fn abandon(&mut self, why: String) -> Vec<Effect> {
+        self.end(Effect::Abandoned { why }, false)
+    }
+
+    fn end(&mut self, last: Effect, stop: bool) -> Vec<Effect> {
+        self.state = State::Ended;
+        let mut effects = match stop {
+            true => self.all(|worker| Effect::Stop { worker }),
+            false => self.all(|worker| Effect::Resume { worker }),
+        };
+        effects.push(last);
+        effects
+    }
+}
+
+/// Why tasks are no cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inconsistent {
+    /// Some task is missing or there twice, which waiting does not mend.
+    Tasks(String),
+    /// Records have been sent that are not received.
+    UnderWay(String),
+}
+
+impl Inconsistent {
+    fn into_text(self) -> String {
+        match self {
+            Self::Tasks(why) | Self::UnderWay(why) => why,
+        }
+    }
+}
+
+fn one_job(places: &[(u32, u32)]) -> Result<(), String> {
+    let first = places[0];
+    match places.iter().find(|place| **place != first) {
+        None => Ok(()),
+        Some((generation, parallelism)) => Err(format!(
+            "the workers are not of one generation: one is of generation {}, {} tasks in all, another of {generation}, \
+             {parallelism} tasks",
+            first.0, first.1
+        )),
+    }
+}
+
+/// Whether these are all tasks of a job, with nothing under way between them.
+pub fn check(parallelism: u32, tasks: &[&TaskCut]) -> Result<(), Inconsistent> {
+    let by_task: BTreeMap<u32, &TaskCut> = tasks.iter().map(|cut| (cut.task, *cut)).collect();
+    if by_task.len() != tasks.len() {
+        return Err(Inconsistent::Tasks("two workers have the same task: name each worker once".to_owned()));
+    }
+    if let Some(missing) = (0..parallelism).find(|task| !by_task.contains_key(task)) {
+        return Err(Inconsistent::Tasks(format!(
+            "no worker has task {missing} of {parallelism}: every worker of the job has to take part"
+        )));
+    }
+    for (&from, sender) in &by_task {
+        for (&to, receiver) in &by_task {
+            let exchanges: BTreeSet<u32> = sender.sent.keys().chain(receiver.received.keys()).copied().collect();
+            for exchange in exchanges {
+                let (sent, received) = (count(&sender.sent, exchange, to), count(&receiver.received, exchange, from));
+                if sent != received {
+                    return Err(Inconsistent::UnderWay(format!(
+                        "task {to} to receive what task {from} has sent it ({received} of {sent} records of exchange \
+                         {exchange})"
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn count(counts: &BTreeMap<u32, Counts>, exchange: u32, task: u32) -> u64 {
+    counts.get(&exchange).and_then(|c| c.get(&task)).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
