@@ -21,6 +21,7 @@ use crate::source::{PartitionId, SourceBatch};
 use crate::state::StateChanges;
 use millrace_planner::plan::NodeId;
 use millrace_protocol::record::{Batch as LogBatch, Commit, LogRecord, SourcePosition};
+use millrace_protocol::savepoint::{Counts, TaskCut};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -80,6 +81,8 @@ pub struct Task {
     positions: BTreeMap<(u32, PartitionId), SourcePosition>,
     /// A position moved since the last commit.
     moved: bool,
+    /// Something came from a source, or time from a clock, in this epoch.
+    fed: bool,
     epoch: u64,
     /// The epoch's end, under way.
     ending: Option<Ending>,
@@ -128,6 +131,7 @@ impl Task {
             context,
             positions,
             moved: false,
+            fed: false,
             epoch: 1,
             ending: None,
             suspended: None,
@@ -160,6 +164,7 @@ impl Task {
     // ---- rows
 
     pub fn source_batch(&mut self, source: SourceBatch) -> Result<()> {
+        self.fed = true;
         for row in source.failed {
             self.context.failed_rows.handle(row, &mut self.context.outputs)?;
         }
@@ -303,6 +308,7 @@ impl Task {
 
     /// Time has come to `progress` at a scan, whose partitions are `active`.
     pub fn scan_progress(&mut self, scan: NodeId, progress: Progress, active: &[ActiveInput<'_>]) -> Result<()> {
+        self.fed = true;
         self.nodes[scan].output = self.nodes[scan].output.max(progress);
         let mut reached = vec![scan];
         while let Some(node) = reached.pop() {
@@ -414,8 +420,9 @@ impl Task {
         self.ending = Some(Ending { heartbeat, stage: 0 });
     }
 
-    /// Goes on with ending the epoch; returns what was written once all stages have ended.
-    pub fn continue_ending(&mut self) -> Result<Option<Prepared>> {
+    /// Goes on with ending the epoch; returns what was written once all stages have ended. Under `paused` nothing
+    /// is fed in any more.
+    pub fn continue_ending(&mut self, paused: bool) -> Result<Option<Prepared>> {
         let Some(mut ending) = self.ending else { return Ok(None) };
         while ending.stage < self.stages {
             if self.suspended.is_some() || !self.stage_heard_all(ending.stage) {
@@ -426,7 +433,7 @@ impl Task {
             ending.stage += 1;
         }
         self.ending = None;
-        self.prepare(ending.heartbeat).map(Some)
+        self.prepare(ending.heartbeat, paused).map(Some)
     }
 
     /// Whether every task upstream has ended its epoch, in every exchange that feeds the stage.
@@ -452,7 +459,7 @@ impl Task {
     }
 
     /// Writes the epoch's changes and positions to the log, and goes on to the next epoch.
-    fn prepare(&mut self, heartbeat: bool) -> Result<Prepared> {
+    fn prepare(&mut self, heartbeat: bool, paused: bool) -> Result<Prepared> {
         let mut changes = StateChanges::default();
         for node in &mut self.nodes {
             match &mut node.step {
@@ -481,11 +488,24 @@ impl Task {
             prepared.commit = Some(commit);
             prepared.changes = changes;
         }
-        self.moved = false;
+        if paused && !self.fed && self.backlog.is_empty() {
+            prepared.still = Some(self.cut());
+        }
+        (self.moved, self.fed) = (false, false);
         self.epoch += 1;
         self.context.outputs.hold();
         self.drain_backlog()?;
         Ok(prepared)
+    }
+
+    /// What the commit that was just prepared says of the exchanges.
+    fn cut(&self) -> TaskCut {
+        let counts = |of: fn(&ExchangeStep) -> Counts| {
+            let exchanges = self.exchanges().map(|(id, step)| (self.nodes[id].operator_id, of(step)));
+            exchanges.filter(|(_, counts)| !counts.is_empty()).collect()
+        };
+        let (sent, received) = (counts(ExchangeStep::all_sent), counts(ExchangeStep::all_received));
+        TaskCut { task: self.context.task, sequence: self.context.sequence, sent, received }
     }
 
     /// The transaction of this task's epoch is open.

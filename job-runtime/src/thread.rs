@@ -65,7 +65,7 @@ impl TaskThread {
             }
             self.follow_gate()?;
             let now = self.clock.monotonic();
-            if now >= next_tick && self.catch_up.is_done() {
+            if now >= next_tick && self.catch_up.is_done() && !self.gate.is_paused() {
                 next_tick = now + TICK;
                 self.tick(now)?;
             }
@@ -105,7 +105,7 @@ impl TaskThread {
             {
                 task.end_epoch(heartbeat);
             }
-            if let Some(prepared) = task.continue_ending()? {
+            if let Some(prepared) = task.continue_ending(self.gate.is_paused())? {
                 let _ = self.reports.send(Report::Prepared(prepared));
             }
         }
@@ -140,7 +140,7 @@ impl TaskThread {
     }
 
     fn read_sources(&mut self, batches: &mut Vec<SourceBatch>) -> Result<()> {
-        let may_read = self.arrivals.is_empty() && self.catch_up.is_done();
+        let may_read = self.arrivals.is_empty() && self.catch_up.is_done() && !self.gate.is_paused();
         let single = self.sources.len() == 1 && self.inbound.is_empty();
         if !may_read {
             return match self.inbox.receive(WAIT / 4) {

@@ -33,6 +33,8 @@ pub enum Event {
     Committed { retried: bool },
     /// Stop after one more commit.
     StopRequested,
+    /// Make everything up to the next commit durable, and commit soon, even if nothing has changed.
+    CheckpointRequested,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,18 @@ pub struct EpochMachine {
     /// Committed or prepared, and not in RocksDB.
     pending_bytes: usize,
     stop: bool,
+    /// A checkpoint is asked for; it follows the commit of the next epoch that ends.
+    checkpoint: Asked,
+}
+
+/// Of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Not,
+    /// The epoch that ends next has a commit of every task.
+    Yes,
+    /// That epoch is ending.
+    Ending,
 }
 
 impl EpochMachine {
@@ -95,6 +109,7 @@ impl EpochMachine {
             last: false,
             pending_bytes: 0,
             stop: false,
+            checkpoint: Asked::Not,
         }
     }
 
@@ -110,7 +125,12 @@ impl EpochMachine {
         match (event, self.state) {
             (Event::Tick { produced }, State::Open) => {
                 let due = now >= self.opened_at + self.settings.commit_interval;
-                if due || self.stop || produced >= self.settings.epoch_bytes { self.end(now) } else { Vec::new() }
+                let asked = self.stop || self.checkpoint == Asked::Yes;
+                if due || asked || produced >= self.settings.epoch_bytes { self.end(now) } else { Vec::new() }
+            }
+            (Event::CheckpointRequested, state) => {
+                self.checkpoint = Asked::Yes;
+                if state == State::Open { self.end(now) } else { Vec::new() }
             }
             (Event::StopRequested, State::Open) => {
                 self.stop = true;
@@ -138,7 +158,11 @@ impl EpochMachine {
         self.wrote = false;
         self.unfinished = self.settings.tasks;
         self.last = self.stop;
-        let heartbeat = self.last || now >= self.committed_at + HEARTBEAT_INTERVAL;
+        if self.checkpoint == Asked::Yes {
+            self.checkpoint = Asked::Ending;
+        }
+        let asked = self.last || self.checkpoint == Asked::Ending;
+        let heartbeat = asked || now >= self.committed_at + HEARTBEAT_INTERVAL;
         vec![Effect::EndEpoch { epoch: self.epoch, heartbeat, last: self.last }]
     }
 
@@ -156,7 +180,11 @@ impl EpochMachine {
         let finished = self.unfinished == 0;
         let done = self.last || finished;
         let due = now >= self.checkpoint_at + self.settings.checkpoint_interval;
-        let checkpoint = done || due || self.pending_bytes >= self.settings.pending_bytes;
+        let asked = self.checkpoint == Asked::Ending;
+        let checkpoint = done || due || asked || self.pending_bytes >= self.settings.pending_bytes;
+        if asked {
+            self.checkpoint = Asked::Not;
+        }
         if checkpoint {
             self.checkpoint_at = now;
             self.pending_bytes = 0;
@@ -279,6 +307,22 @@ mod tests {
         assert_eq!(machine.step(finished, INTERVAL), [Effect::Commit { epoch: 1, release: true }]);
         let after = [Effect::Apply { epoch: 1, checkpoint: true }, Effect::Done { finished: true }];
         assert_eq!(machine.step(COMMITTED, INTERVAL), after);
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_asked_for_follows_a_commit_of_every_task_that_began_to_end_after_it() {
+        let mut machine = machine(1);
+        let end = |epoch, heartbeat| Effect::EndEpoch { epoch, heartbeat, last: false };
+        assert_eq!(machine.step(Event::CheckpointRequested, Duration::ZERO), [end(1, true)]);
+        assert_eq!(machine.step(Event::CheckpointRequested, Duration::ZERO), [], "asked for again in the middle");
+        assert_eq!(machine.step(prepared(true), Duration::ZERO), [Effect::Commit { epoch: 1, release: false }]);
+        let after = [Effect::Open { epoch: 2, reuse: false }, Effect::Apply { epoch: 1, checkpoint: false }];
+        assert_eq!(machine.step(COMMITTED, Duration::ZERO), after);
+        assert_eq!(machine.step(Event::Tick { produced: 0 }, Duration::ZERO), [end(2, true)]);
+        machine.step(prepared(true), Duration::ZERO);
+        let after = [Effect::Open { epoch: 3, reuse: false }, Effect::Apply { epoch: 2, checkpoint: true }];
+        assert_eq!(machine.step(COMMITTED, Duration::ZERO), after);
+        assert_eq!(machine.step(Event::Tick { produced: 0 }, Duration::ZERO), []);
     }
 
     #[test]

@@ -9,12 +9,15 @@ use crate::exchange::Router;
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::{CommitOutcome, PartitionConsumer};
-use crate::metrics::{Metrics, PartitionStatus};
+use crate::metrics::{Metrics, PartitionStatus, TaskStatus};
+use crate::savepoint::pause::{CommittedTask, Pause, WriteRequest};
+use crate::savepoint::write::{self, WriteTasks};
 use crate::state::StateChanges;
 use crate::state::checkpointer::Checkpointer;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::epoch::{Effect, EpochMachine, EpochSettings, Event};
 use millrace_protocol::record::{LogRecord, Release};
+use millrace_protocol::savepoint::TaskCut;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -59,6 +62,7 @@ pub struct Coordinator<'a> {
     pub reports: Receiver<Report>,
     pub produced: Arc<AtomicUsize>,
     pub stop: Arc<AtomicBool>,
+    pub pause: Arc<Pause>,
     pub checkpointer: Checkpointer,
     /// By task: where a start from the next checkpoint begins to read the log; at first behind our claims.
     pub read_from: BTreeMap<u32, i64>,
@@ -73,6 +77,9 @@ struct Progressing {
     ended_at: Duration,
     offsets_at: Duration,
     outcome: Option<Outcome>,
+    stop_seen: bool,
+    /// A savepoint's request to write, until the checkpoint that it waits for.
+    write: Option<WriteRequest>,
 }
 
 impl Coordinator<'_> {
@@ -87,29 +94,9 @@ impl Coordinator<'_> {
         };
         let mut machine = EpochMachine::new(settings, self.clock.monotonic());
         let mut progressing = Progressing::default();
-        let mut stop_seen = false;
         loop {
             let wait = machine.wait(self.clock.monotonic()).unwrap_or(LOOK).min(LOOK);
-            let event = match self.reports.recv_timeout(wait) {
-                Ok(Report::Failed(error)) => return Err(error),
-                Ok(Report::Prepared(prepared)) => {
-                    let event = Event::Prepared {
-                        wrote: prepared.commit.is_some(),
-                        change_bytes: prepared.changes.as_bytes().len(),
-                        finished: prepared.finished,
-                    };
-                    progressing.prepared.push(prepared);
-                    event
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::fail_job("every thread of the worker has ended"));
-                }
-                Err(RecvTimeoutError::Timeout) if !stop_seen && self.stop.load(Ordering::Acquire) => {
-                    stop_seen = true;
-                    Event::StopRequested
-                }
-                Err(RecvTimeoutError::Timeout) => Event::Tick { produced: self.produced.load(Ordering::Relaxed) },
-            };
+            let event = self.next_event(wait, &mut progressing)?;
             let mut effects = machine.step(event, self.clock.monotonic());
             while !effects.is_empty() {
                 let mut following = Vec::new();
@@ -123,6 +110,35 @@ impl Coordinator<'_> {
                 return Ok(outcome);
             }
         }
+    }
+
+    fn next_event(&self, wait: Duration, progressing: &mut Progressing) -> Result<Event> {
+        self.gate.set_paused(self.pause.is_wanted(self.clock.monotonic()));
+        match self.reports.recv_timeout(wait) {
+            Ok(Report::Failed(error)) => return Err(error),
+            Ok(Report::Prepared(prepared)) => {
+                let event = Event::Prepared {
+                    wrote: prepared.commit.is_some(),
+                    change_bytes: prepared.changes.as_bytes().len(),
+                    finished: prepared.finished,
+                };
+                progressing.prepared.push(prepared);
+                return Ok(event);
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::fail_job("every thread of the worker has ended"));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if !progressing.stop_seen && self.stop.load(Ordering::Acquire) {
+            progressing.stop_seen = true;
+            return Ok(Event::StopRequested);
+        }
+        if let Some(request) = self.pause.take_write() {
+            progressing.write = Some(request);
+            return Ok(Event::CheckpointRequested);
+        }
+        Ok(Event::Tick { produced: self.produced.load(Ordering::Relaxed) })
     }
 
     fn perform(
@@ -140,12 +156,15 @@ impl Coordinator<'_> {
             Effect::Commit { epoch, release } => {
                 let retried = self.commit(release)?;
                 self.gate.set_committed(epoch);
+                self.pause.committed(still(&progressing.prepared));
                 let seconds = (self.clock.monotonic() - progressing.ended_at).as_secs_f64();
                 self.metrics.committed(self.clock.now_millis(), seconds);
                 return Ok(machine.step(Event::Committed { retried }, self.clock.monotonic()));
             }
             Effect::Open { epoch, reuse } => {
                 if reuse {
+                    // What was committed before still holds.
+                    self.pause.committed(still(&progressing.prepared));
                     progressing.prepared.clear();
                 } else {
                     self.produced.store(0, Ordering::Relaxed);
@@ -186,6 +205,7 @@ impl Coordinator<'_> {
         let now = self.clock.monotonic();
         let offsets_due = checkpoint || now >= progressing.offsets_at + GROUP_OFFSETS;
         let mut positions: BTreeMap<u32, Vec<(String, i32, i64)>> = BTreeMap::new();
+        let written = committed_tasks(&progressing.prepared);
         for prepared in progressing.prepared.drain(..) {
             let Prepared { task, commit, changes, .. } = prepared;
             let Some(commit) = commit else { continue };
@@ -194,6 +214,7 @@ impl Coordinator<'_> {
                     positions.entry(p.operator).or_default().push((p.topic.clone(), p.partition, p.offset));
                 }
             }
+            self.metrics.set_task(TaskStatus { task, sequence: commit.sequence });
             self.checkpointer.committed(task, changes, commit)?;
         }
         if offsets_due {
@@ -214,8 +235,26 @@ impl Coordinator<'_> {
                     tracing::warn!(%error, "exchanges keep what was received");
                 }
             })?;
+            if let Some(request) = progressing.write.take() {
+                self.write_savepoint(request, written)?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes the tasks as the checkpoint just asked for has them, off the data path.
+    fn write_savepoint(&mut self, request: WriteRequest, tasks: Option<Vec<CommittedTask>>) -> Result<()> {
+        let WriteRequest { savepoint, location, reply } = request;
+        let Some(tasks) = tasks else {
+            // Whoever asked has gone meanwhile where that is so.
+            let _ = reply.send(Err(Error::retry("something moved in the worker: ask it to stand still first")));
+            return Ok(());
+        };
+        let (job, pause) = (self.job.clone(), self.pause.clone());
+        self.checkpointer.inspect(move |stores| {
+            let written = write::write_tasks(&WriteTasks { job: &job, savepoint, location, tasks }, stores);
+            let _ = reply.send(written.and_then(|tasks| pause.part(tasks)));
+        })
     }
 
     fn tell_offsets(&self, positions: &BTreeMap<u32, Vec<(String, i32, i64)>>) {
@@ -250,9 +289,20 @@ impl Coordinator<'_> {
     }
 }
 
+/// What the tasks' commits say of the exchanges, if nothing moved in the epoch of any.
+fn still(prepared: &[Prepared]) -> Option<Vec<TaskCut>> {
+    prepared.iter().map(|task| task.still.clone()).collect()
+}
+
+/// The same with the commits, where every task has one.
+fn committed_tasks(prepared: &[Prepared]) -> Option<Vec<CommittedTask>> {
+    let committed = |task: &Prepared| Some(CommittedTask { cut: task.still.clone()?, commit: task.commit.clone()? });
+    prepared.iter().map(committed).collect()
+}
+
 /// Changes that nobody keeps.
 impl Prepared {
     pub fn unchanged(task: u32, finished: bool) -> Self {
-        Self { task, commit: None, changes: StateChanges::default(), finished }
+        Self { task, commit: None, changes: StateChanges::default(), finished, still: None }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::kafka::TransactionalProducer;
 use crate::state::StateChanges;
 use millrace_protocol::record::Commit;
+use millrace_protocol::savepoint::TaskCut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -15,6 +16,8 @@ pub struct EpochGate {
     /// The epoch whose transaction takes records.
     open: AtomicU64,
     committed: AtomicU64,
+    /// Sources and processing time stand still, for a savepoint.
+    paused: AtomicBool,
     /// Nothing more is to be done: after the last commit, or because something failed.
     stop: AtomicBool,
     producer: Arc<TransactionalProducer>,
@@ -27,6 +30,8 @@ pub struct Prepared {
     pub commit: Option<Commit>,
     pub changes: StateChanges,
     pub finished: bool,
+    /// What the commit says of the exchanges; None where something was fed in during the epoch, or may be.
+    pub still: Option<TaskCut>,
 }
 
 /// What threads tell the coordinator.
@@ -43,6 +48,7 @@ impl EpochGate {
             heartbeat: AtomicBool::new(false),
             open: AtomicU64::new(1),
             committed: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             producer,
         }
@@ -72,6 +78,14 @@ impl EpochGate {
 
     pub fn is_open(&self, epoch: u64) -> bool {
         self.open.load(Ordering::Acquire) == epoch
+    }
+
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     pub fn producer(&self) -> &Arc<TransactionalProducer> {

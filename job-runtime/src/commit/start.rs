@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::{ClientOptions, TransactionalProducer};
+use crate::savepoint::restore::Savepoint;
 use crate::state::store::{StoreMemory, TaskStore};
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Claim, Commit, LogRecord};
@@ -35,6 +36,8 @@ pub struct Started {
     pub replayed: u64,
     /// Tasks whose state the volume had.
     pub from_volume: u32,
+    /// What tasks without a commit start from.
+    pub savepoint: Option<Savepoint>,
 }
 
 /// What a start needs to know.
@@ -61,6 +64,7 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
         )));
     }
     let from_volume = stores.values().filter(|s| s.applied().is_some()).count() as u32;
+    let savepoint = load_savepoint(request, &mut stores)?;
     let attempt = uuid::Uuid::new_v4().to_string();
     let me = Claimant {
         generation: request.job.identity.generation,
@@ -76,7 +80,27 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
     let producer = start.producer.expect("registered before it claimed");
     let (claims, replayed) = (start.machine.claims(), start.replayed);
-    Ok(Started { producer, stores, claims, commits, attempt, replayed, from_volume })
+    Ok(Started { producer, stores, claims, commits, attempt, replayed, from_volume, savepoint })
+}
+
+/// Gives tasks that have no state yet that of the savepoint which the job starts from.
+fn load_savepoint(request: &StartRequest<'_>, stores: &mut BTreeMap<u32, TaskStore>) -> Result<Option<Savepoint>> {
+    let Some(location) = &request.job.restore_from else { return Ok(None) };
+    if stores.values().all(|store| store.applied().is_some()) {
+        return Ok(None);
+    }
+    let savepoint = Savepoint::open(location, &request.job.plan)?;
+    for (&task, store) in stores.iter_mut().filter(|(_, store)| store.applied().is_none()) {
+        if store.base()?.is_some() {
+            continue;
+        }
+        // Perhaps it was begun before.
+        store.clear()?;
+        let entries = savepoint.load(task, request.assignment.parallelism, store)?;
+        store.loaded(&savepoint.manifest.savepoint)?;
+        tracing::info!(task, entries, %location, "restored from a savepoint");
+    }
+    Ok(Some(savepoint))
 }
 
 fn open_stores(request: &StartRequest<'_>) -> Result<BTreeMap<u32, TaskStore>> {

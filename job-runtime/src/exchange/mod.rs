@@ -17,7 +17,7 @@ pub use outbound::Outbound;
 pub use partitioner::Partitioner;
 pub use record::ExchangeRecord;
 pub use router::{Inbox, Router};
-pub use step::ExchangeStep;
+pub use step::{ExchangeStep, state_tables};
 
 use crate::job::JobIdentity;
 use crate::operators::Progress;

@@ -10,17 +10,38 @@
 use super::{CatchUp, Envelope, ExchangeRecord, Outbound, Partitioner, Payload, Router};
 use crate::error::{Error, Result};
 use crate::operators::Progress;
+use crate::operators::state_table::{Scope, StateTable};
 use crate::sink::outputs::Outputs;
 use crate::state::{StateChanges, StateEntries, TableId};
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, UInt32Array, UInt64Array};
+use arrow_schema::{DataType, Field};
 use millrace_planner::plan::NodeId;
 use millrace_protocol::link::Links;
+use millrace_protocol::savepoint::Counts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const SENT: TableId = 1;
 const RECEIVED: TableId = 2;
 const VALUE_VERSION: u8 = 1;
+
+/// The state tables of any exchange.
+pub fn state_tables() -> Vec<StateTable> {
+    let table = |id, name: &'static str| StateTable {
+        id,
+        name,
+        scope: Scope::Link,
+        layout: format!("link {VALUE_VERSION}"),
+        fields: vec![Field::new("task", DataType::UInt32, false), Field::new("records", DataType::UInt64, false)],
+        decode: Box::new(|entries| {
+            let parsed = entries.iter().map(|(key, value)| parse_entry(key, value)).collect::<Result<Vec<_>>>()?;
+            let tasks = UInt32Array::from_iter_values(parsed.iter().map(|(task, ..)| *task));
+            let numbers = UInt64Array::from_iter_values(parsed.iter().map(|(_, number, _)| *number));
+            Ok(vec![Arc::new(tasks), Arc::new(numbers)])
+        }),
+    };
+    vec![table(SENT, "sent"), table(RECEIVED, "received")]
+}
 
 pub struct ExchangeStep {
     exchange: NodeId,
@@ -161,6 +182,16 @@ impl ExchangeStep {
         self.links.received(from)
     }
 
+    /// By task downstream.
+    pub fn all_sent(&self) -> Counts {
+        self.links.all_sent().clone()
+    }
+
+    /// By task upstream.
+    pub fn all_received(&self) -> Counts {
+        self.links.all_received().clone()
+    }
+
     /// Records that local tasks have sent to this one and that are still to be received.
     pub fn await_records(&mut self, awaited: BTreeMap<u32, u64>, catch_up: Arc<CatchUp>) {
         self.awaited = awaited;
@@ -181,9 +212,7 @@ impl ExchangeStep {
 
     pub fn restore(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
         entries.for_each(&mut |table, _, key, value| {
-            let corrupt = || Error::fail_job("the state of an exchange is not of this version");
-            let task = key.try_into().map(u32::from_be_bytes).map_err(|_| corrupt())?;
-            let (number, progress) = parse(value).ok_or_else(corrupt)?;
+            let (task, number, progress) = parse_entry(key, value)?;
             match (table, progress) {
                 (SENT, None) => self.links.restore_sent(task, number),
                 (RECEIVED, Some(progress)) => {
@@ -193,11 +222,22 @@ impl ExchangeStep {
                         heard.progress = progress;
                     }
                 }
-                _ => return Err(corrupt()),
+                _ => return Err(unknown_version()),
             }
             Ok(())
         })
     }
+}
+
+/// The task at the other end, the number of its last record, and the progress heard with it.
+fn parse_entry(key: &[u8], value: &[u8]) -> Result<(u32, u64, Option<Progress>)> {
+    let task = key.try_into().map(u32::from_be_bytes).map_err(|_| unknown_version())?;
+    let (number, progress) = parse(value).ok_or_else(unknown_version)?;
+    Ok((task, number, progress))
+}
+
+fn unknown_version() -> Error {
+    Error::fail_job("the state of an exchange is not of this version")
 }
 
 fn versioned(number: u64, progress: Option<Progress>) -> Vec<u8> {

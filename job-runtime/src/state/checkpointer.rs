@@ -19,7 +19,11 @@ enum Message {
     Committed { task: u32, changes: StateChanges, commit: Commit },
     /// Make durable what has been handed over; the offsets are those at which a start from it begins to read.
     Checkpoint { read_from: BTreeMap<u32, i64>, done: Box<dyn FnOnce(CheckpointDone) + Send> },
+    /// Look at the stores as the last checkpoint has left them.
+    Inspect(Inspection),
 }
+
+type Inspection = Box<dyn FnOnce(&BTreeMap<u32, TaskStore>) + Send>;
 
 /// A checkpoint as it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,11 @@ impl Checkpointer {
         done: impl FnOnce(CheckpointDone) + Send + 'static,
     ) -> Result<()> {
         self.send(Message::Checkpoint { read_from, done: Box::new(done) })
+    }
+
+    /// Returns at once; `look` is called on the checkpointer's thread, which meanwhile does nothing else.
+    pub fn inspect(&mut self, look: impl FnOnce(&BTreeMap<u32, TaskStore>) + Send + 'static) -> Result<()> {
+        self.send(Message::Inspect(Box::new(look)))
     }
 
     /// Waits for all that was handed over.
@@ -143,6 +152,7 @@ fn run(
                 let duration_millis = (clock.monotonic() - start).as_millis() as u64;
                 done(CheckpointDone { at: clock.now_millis(), duration_millis, bytes });
             }
+            Message::Inspect(look) => look(&stores),
         }
     }
     Ok(())
