@@ -15,7 +15,10 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("millrace-protocol", &[]),
     ("millrace-broker", &[]),
     ("millrace-job-runtime", &["millrace-crds", "millrace-planner", "millrace-protocol", "+millrace-broker"]),
-    ("millrace-cli", &["millrace-broker", "millrace-crds", "millrace-job-runtime", "millrace-planner"]),
+    (
+        "millrace-cli",
+        &["millrace-broker", "millrace-crds", "millrace-job-runtime", "millrace-planner", "millrace-protocol"],
+    ),
     ("millrace-benchmarks", &[]),
     ("millrace-simulation", &["millrace-protocol"]),
     (

@@ -23,6 +23,9 @@ pub(crate) enum Command {
     Job(Job),
     /// Runs one worker of a job, as a pod of a cluster does.
     Worker(Worker),
+    /// Makes savepoints of running jobs, and looks into them.
+    #[command(subcommand)]
+    Savepoint(Savepoint),
     /// Prints the plan of a job.
     Plan(Plan),
     /// Says whether a job is valid, and where it isn't.
@@ -77,22 +80,8 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) discard_state: bool,
 
-    /// Where status and metrics are served: /api/v1/status, /metrics, /healthz, /readyz. Default:
-    /// 127.0.0.1:8081, or any free port where that is taken.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) listen: Option<SocketAddr>,
-
-    /// A directory with the Secrets that the manifest names: DIR/<secret>/<key>.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) secrets: Option<PathBuf>,
-
-    /// Number of threads that run tasks. Default: the machine's cores.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
-
-    /// How log lines look. RUST_LOG chooses which there are.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) process: Process,
 
     /// How to show progress.
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
@@ -115,6 +104,20 @@ pub(crate) struct Job {
     /// End when the input ends, as `run --bounded` does.
     #[arg(long)]
     pub(crate) bounded: bool,
+
+    /// Start from a savepoint: the folder of it. Its operators' state and the positions in its sources go on, under
+    /// this job's statements, parallelism and workers.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) restore_from: Option<String>,
+
+    /// Leave state of the savepoint behind that the statements have no use for.
+    #[arg(long, requires = "restore_from")]
+    pub(crate) allow_non_restored_state: bool,
+
+    /// The job that this one goes on for: it gets that one's identity, and its topics a new name. Stop that one's
+    /// workers first.
+    #[arg(long, value_name = "JOB.json", requires = "restore_from")]
+    pub(crate) replaces: Option<PathBuf>,
 
     /// A directory with the Secrets that the manifest names: DIR/<secret>/<key>. They are not written to the file.
     #[arg(long, value_name = "DIR")]
@@ -143,11 +146,24 @@ pub(crate) struct Worker {
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
 
-    /// Where status and metrics are served. Default: 127.0.0.1:8081, or any free port where that is taken.
+    #[command(flatten)]
+    pub(crate) process: Process,
+}
+
+/// What every process that runs a worker is told.
+#[derive(Debug, Args)]
+pub(crate) struct Process {
+    /// Where status and metrics are served and requests are taken: /api/v1/status, /metrics, /healthz, /readyz, and
+    /// what /api/v1/openapi.json describes. Default: 127.0.0.1:8081, or any free port where that is taken.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// A directory with the Secrets that the manifest named: DIR/<secret>/<key>.
+    /// A file with the token that requests to drain or to make savepoints must bring. Without it they are taken from
+    /// this machine only.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// A directory with the Secrets that the manifest names: DIR/<secret>/<key>.
     #[arg(long, value_name = "DIR")]
     pub(crate) secrets: Option<PathBuf>,
 
@@ -158,6 +174,51 @@ pub(crate) struct Worker {
     /// How log lines look. RUST_LOG chooses which there are.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Savepoint {
+    /// Makes a savepoint of a running job, by its workers.
+    Create(CreateSavepoint),
+    /// Shows what is in a savepoint, and what becomes of it under a job's present statements.
+    Inspect(InspectSavepoint),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateSavepoint {
+    /// All workers of the job, as their status is served: http://HOST:PORT, separated by commas.
+    #[arg(long, value_name = "URL,URL", value_delimiter = ',', required = true)]
+    pub(crate) workers: Vec<String>,
+
+    /// Where to: s3://bucket/prefix, or a directory that all workers see. The savepoint gets a folder there.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: String,
+
+    /// Stop the job with it: nothing is processed after the savepoint.
+    #[arg(long)]
+    pub(crate) stop: bool,
+
+    /// A file with the workers' token.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Give up, and let the job go on, after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectSavepoint {
+    /// The savepoint's folder.
+    pub(crate) location: String,
+
+    /// A StreamJob manifest, or a .sql file: say what becomes of each operator's state under it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
+
+    /// Print the manifest as it is.
+    #[arg(long, conflicts_with = "against")]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

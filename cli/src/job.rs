@@ -16,6 +16,8 @@ pub(crate) struct Surroundings {
     pub(crate) state_directory: PathBuf,
     pub(crate) threads: Option<usize>,
     pub(crate) makes_topics: bool,
+    /// The savepoint that a new job starts from.
+    pub(crate) restore_from: Option<String>,
 }
 
 /// The job; `manifest` is None for plain SQL.
@@ -35,6 +37,7 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
         state_directory: surroundings.state_directory,
         commit_interval: spec.commit_interval.get(),
         checkpoint_interval: spec.checkpoint.interval.get(),
+        restore_from: surroundings.restore_from,
         errors: ErrorPolicies {
             decode: policy(policies.decode),
             evaluate: policy(policies.evaluate),

@@ -8,6 +8,7 @@ mod plan;
 mod job;
 mod identity;
 mod run;
+mod savepoint;
 
 use args::{Arguments, Command};
 use clap::Parser;
@@ -22,6 +23,8 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(run),
         Command::Job(job) => run::create(job),
         Command::Worker(worker) => run::worker(worker),
+        Command::Savepoint(args::Savepoint::Create(create)) => savepoint::create(create),
+        Command::Savepoint(args::Savepoint::Inspect(inspect)) => savepoint::inspect(inspect),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

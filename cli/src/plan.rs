@@ -34,7 +34,7 @@ fn summary(plan: &Plan) -> String {
 }
 
 /// A reader that has gone (`millrace plan … | head`) is no failure.
-fn print_line(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_line(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::Job(format!("could not write to stdout: {error}")))

@@ -30,6 +30,9 @@ pub struct Job {
     pub commit_interval: Duration,
     /// How often the volume gets a durable copy of the state.
     pub checkpoint_interval: Duration,
+    /// The folder of the savepoint that tasks without a commit start from.
+    #[serde(default)]
+    pub restore_from: Option<String>,
     pub errors: ErrorPolicies,
     /// Topic for rows whose policy is `DeadLetter`.
     pub dead_letter_topic: Option<String>,

@@ -48,6 +48,8 @@ pub struct Metrics {
     last_checkpoint_millis: AtomicI64,
     positions: Mutex<BTreeMap<(String, i32), PartitionStatus>>,
     phase: Mutex<Phase>,
+    tasks: Mutex<BTreeMap<u32, TaskStatus>>,
+    attempt: Mutex<Option<String>>,
     place: Mutex<Option<Place>>,
     restore: Mutex<Option<Restore>>,
 }
@@ -104,11 +106,24 @@ pub struct PartitionStatus {
     pub lag: Option<i64>,
 }
 
+/// A task of the worker, as of its last commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    pub task: u32,
+    /// Rises by one with each commit.
+    pub sequence: u64,
+}
+
 /// The status JSON of a worker. Counts are since the process started.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub phase: Phase,
+    /// Names the worker's last start; None before the first that got its tasks.
+    pub attempt: Option<String>,
+    /// The savepoint that it stands still for.
+    pub savepoint: Option<String>,
     pub source_records: u64,
     pub source_bytes: u64,
     pub sink_records: u64,
@@ -129,6 +144,7 @@ pub struct Status {
     pub restore: Option<Restore>,
     /// Records behind, over all source partitions; None while any is unknown.
     pub lag: Option<i64>,
+    pub tasks: Vec<TaskStatus>,
     pub partitions: Vec<SourcePartition>,
 }
 
@@ -164,6 +180,8 @@ impl Default for Metrics {
             last_checkpoint_millis: AtomicI64::new(i64::MIN),
             positions: Mutex::default(),
             phase: Mutex::new(Phase::Restoring),
+            tasks: Mutex::default(),
+            attempt: Mutex::default(),
             place: Mutex::default(),
             restore: Mutex::default(),
             registry: Registry::default(),
@@ -235,7 +253,10 @@ impl Metrics {
         self.last_checkpoint_millis.store(at, Ordering::Relaxed);
     }
 
-    pub fn restored(&self, place: Place, restore: Restore) {
+    /// The worker has its tasks, under a new start.
+    pub fn restored(&self, attempt: &str, place: Place, restore: Restore) {
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.to_owned());
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.restore_duration.observe(restore.seconds);
         self.restored_log_records.inc_by(restore.log_records);
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
@@ -253,6 +274,10 @@ impl Metrics {
     pub fn set_watermark(&self, millis: i64) {
         self.watermark_millis.store(millis, Ordering::Relaxed);
         self.watermark.set(millis as f64 / 1000.0);
+    }
+
+    pub fn set_task(&self, status: TaskStatus) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).insert(status.task, status);
     }
 
     pub fn set_partition(&self, topic: &str, partition: i32, status: PartitionStatus) {
@@ -289,6 +314,8 @@ impl Metrics {
         };
         Status {
             phase: self.phase(),
+            attempt: self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            savepoint: None,
             source_records: self.source_records.get(),
             source_bytes: self.source_bytes.get(),
             sink_records: self.sink_records.get(),
@@ -302,6 +329,7 @@ impl Metrics {
             worker: self.place.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             restore: *self.restore.lock().unwrap_or_else(PoisonError::into_inner),
             lag: partitions.iter().map(|p| p.status.lag).sum(),
+            tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect(),
             partitions,
         }
     }

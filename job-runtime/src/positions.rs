@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::kafka::PartitionConsumer;
 use crate::kafka::admin::{AdminClient, retrying};
+use crate::savepoint::restore::Savepoint;
 use crate::source::DatagenSource;
 use crate::source::startup::{OpenScan, Ownership, Startup};
 use millrace_planner::connector::DatagenOptions;
@@ -35,8 +36,9 @@ pub(crate) struct Positions<'a> {
 impl Positions<'_> {
     /// The commit from which each task goes on.
     pub(crate) fn settle(&self) -> Result<BTreeMap<u32, Commit>> {
-        let restored: Vec<SourcePosition> =
+        let mut restored: Vec<SourcePosition> =
             self.started.commits.values().flatten().flat_map(|c| c.positions.clone()).collect();
+        restored.extend(self.of_savepoint());
         let mut positions = Vec::new();
         for (id, node) in self.job.plan.nodes.iter().enumerate() {
             let of_node: Vec<SourcePosition> =
@@ -44,6 +46,13 @@ impl Positions<'_> {
             positions.extend(self.of_node(id, node, of_node)?);
         }
         self.commit(&positions)
+    }
+
+    /// Those of tasks that have no commit yet and start from a savepoint.
+    fn of_savepoint(&self) -> Vec<SourcePosition> {
+        let Some(savepoint) = &self.started.savepoint else { return Vec::new() };
+        let new = self.started.commits.iter().filter(|(_, commit)| commit.is_none());
+        new.flat_map(|(&task, _)| savepoint.positions(task, self.assignment.parallelism)).collect()
     }
 
     fn of_node(&self, id: NodeId, node: &Node, restored: Vec<SourcePosition>) -> Result<Vec<SourcePosition>> {
@@ -61,7 +70,7 @@ impl Positions<'_> {
                     consumer: &scan.consumer,
                     clock: self.clock,
                 };
-                startup.positions(&restored, |partition| self.ownership(partition))
+                startup.positions(&restored, |partition| self.ownership(node.operator_id, partition))
             }
             Operator::Values(values) if restored.is_empty() && self.assignment.owns(0) => {
                 Ok(vec![generated(node.operator_id, "VALUES", 0, Some(values.rows.len() as i64))])
@@ -72,15 +81,25 @@ impl Positions<'_> {
         }
     }
 
-    fn ownership(&self, partition: i32) -> Ownership {
+    fn ownership(&self, operator: u32, partition: i32) -> Ownership {
+        let known = |savepoint: &Savepoint| savepoint.knows_source(operator);
         match self.started.commits.get(&self.assignment.task_of_partition(partition)) {
             None => Ownership::OtherWorker,
+            // What the savepoint does not have of a source that it knows was added since.
+            Some(None) if self.started.savepoint.as_ref().is_some_and(known) => Ownership::KnownTask,
             Some(None) => Ownership::NewTask,
             Some(Some(_)) => Ownership::KnownTask,
         }
     }
 
     fn of_datagen(&self, operator: u32, table: &Table, restored: Vec<SourcePosition>) -> Result<Vec<SourcePosition>> {
+        let saved = self.started.savepoint.as_ref().filter(|savepoint| savepoint.knows_source(operator));
+        if saved.is_some_and(|savepoint| savepoint.manifest.parallelism != self.assignment.parallelism) {
+            return Err(Error::user_fault(format!(
+                "table {} makes its rows up, a share for each task, which can't be shared out anew: restore the job with the                  parallelism that it had",
+                table.name
+            )));
+        }
         if !restored.is_empty() {
             return Ok(restored);
         }

@@ -4,6 +4,7 @@
 use crate::commit::coordinator::{Coordinator, ScanOffsets};
 use crate::commit::gate::EpochGate;
 use crate::commit::start::{self, StartRequest, Started};
+use crate::control::WorkerControl;
 use crate::env::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
@@ -13,6 +14,7 @@ use crate::kafka::{ClientOptions, PartitionConsumer};
 use crate::metrics::{Metrics, Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::positions::Positions;
+use crate::savepoint::pause::Pause;
 use crate::source::discovery::{DiscoveredScan, Discovery};
 use crate::source::startup::OpenScan;
 use crate::state::checkpointer::{Checkpointer, CommitHolder};
@@ -34,41 +36,48 @@ pub struct Worker;
 
 /// A worker that runs in threads of its own.
 pub struct WorkerHandle {
-    metrics: Arc<Metrics>,
-    stop: Arc<AtomicBool>,
+    control: Arc<WorkerControl>,
     thread: JoinHandle<Result<Outcome>>,
 }
 
 impl Worker {
     pub fn start(job: Job, clock: Arc<dyn Clock>) -> Result<WorkerHandle> {
-        let metrics = Arc::new(Metrics::default());
-        let stop = Arc::new(AtomicBool::new(false));
-        let supervisor = Supervisor { job, clock, metrics: metrics.clone(), stop: stop.clone() };
+        let control = Arc::new(WorkerControl {
+            job: job.clone(),
+            metrics: Arc::default(),
+            pause: Arc::default(),
+            stop: Arc::default(),
+            clock: clock.clone(),
+        });
+        let WorkerControl { metrics, pause, stop, .. } = control.as_ref();
+        let (metrics, pause, stop) = (metrics.clone(), pause.clone(), stop.clone());
+        let supervisor = Supervisor { job, clock, metrics, pause, stop };
         let thread = std::thread::Builder::new()
             .name("worker".into())
             .spawn(move || supervisor.run())
             .map_err(|e| Error::fail_job("could not start the worker's thread").caused_by(e))?;
-        Ok(WorkerHandle { metrics, stop, thread })
+        Ok(WorkerHandle { control, thread })
     }
 }
 
 impl WorkerHandle {
     pub fn status(&self) -> Status {
-        self.metrics.status()
+        self.control.metrics.status()
     }
 
     /// In Prometheus' text format.
     pub fn metrics_text(&self) -> String {
-        self.metrics.text()
+        self.control.metrics.text()
     }
 
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+    /// What HTTP serves and asks.
+    pub fn control(&self) -> &Arc<WorkerControl> {
+        &self.control
     }
 
     /// Asks for a graceful stop: one more commit and checkpoint, then the end.
     pub fn request_stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.control.stop.store(true, Ordering::Release);
     }
 
     pub fn is_running(&self) -> bool {
@@ -97,15 +106,23 @@ struct Supervisor {
     job: Job,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    pause: Arc<Pause>,
     stop: Arc<AtomicBool>,
 }
 
 impl Supervisor {
     fn run(&self) -> Result<Outcome> {
+        let outcome = self.run_attempts();
+        self.pause.end();
+        outcome
+    }
+
+    fn run_attempts(&self) -> Result<Outcome> {
         let mut pause = BACKOFF.0;
         loop {
             let commits = self.metrics.commits.get();
             self.metrics.set_phase(Phase::Restoring);
+            self.pause.end();
             let error = match self.attempt() {
                 Ok(outcome) => {
                     let finished = outcome == Outcome::Finished;
@@ -179,7 +196,7 @@ impl Supervisor {
             tasks_from_volume: started.from_volume,
             log_records: started.replayed,
         };
-        self.metrics.restored(place(job, &assignment), restore);
+        self.metrics.restored(&started.attempt, place(job, &assignment), restore);
         tracing::info!(
             generation = job.identity.generation,
             worker = assignment.ordinal,
@@ -253,6 +270,7 @@ impl Supervisor {
             reports: pipeline.reports,
             produced: pipeline.produced,
             stop: self.stop.clone(),
+            pause: self.pause.clone(),
             read_from: started.claims.iter().map(|(&task, claim)| (task, claim + 1)).collect(),
             checkpointer: Checkpointer::start(started.stores, holder, self.clock.clone())?,
             metrics: self.metrics.clone(),
@@ -261,6 +279,7 @@ impl Supervisor {
         started.producer.begin()?;
         drop(started.producer);
         self.metrics.set_phase(Phase::Running);
+        self.pause.begin(&coordinator.attempt, generation, assignment.parallelism);
         let mut handles = Vec::new();
         for (index, thread) in pipeline.threads.into_iter().enumerate() {
             let spawned = std::thread::Builder::new().name(format!("tasks-{index}")).spawn(move || thread.run());

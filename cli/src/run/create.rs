@@ -11,6 +11,9 @@ use millrace_crds::stream_job::KafkaSpec;
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{Job, JobIdentity};
 use millrace_job_runtime::prepare::prepare;
+use millrace_job_runtime::savepoint::restore::Savepoint;
+use millrace_planner::plan::Plan;
+use std::path::Path;
 
 pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
     let mut input = input::read(&args.file)?;
@@ -24,19 +27,29 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
             args.out.display()
         )));
     }
+    let savepoint = args.restore_from.as_ref().map(|location| permitted(args, location, &input.plan)).transpose()?;
     let spec = kafka_spec(args, input.manifest.as_ref().map(|manifest| &manifest.spec.kafka))?;
     let kafka = job::kafka(&spec, args.secrets.as_deref())?;
     Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input))?;
 
-    let identity = JobIdentity {
-        namespace: input.namespace,
-        name: input.name,
-        uid: uuid::Uuid::new_v4().to_string(),
-        incarnation: 1,
-        generation: 1,
+    let identity = match &args.replaces {
+        Some(file) => succession(file, savepoint.as_ref())?,
+        None => JobIdentity {
+            namespace: input.namespace,
+            name: input.name,
+            uid: uuid::Uuid::new_v4().to_string(),
+            incarnation: 1,
+            generation: 1,
+        },
     };
-    let surroundings =
-        Surroundings { identity, kafka, state_directory: Default::default(), threads: None, makes_topics: false };
+    let surroundings = Surroundings {
+        identity,
+        kafka,
+        state_directory: Default::default(),
+        threads: None,
+        makes_topics: false,
+        restore_from: args.restore_from.clone(),
+    };
     let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
     let tasks = prepare(&job, SystemClock::shared().as_ref()).map_err(failure)?;
     let job = Job { parallelism: Some(tasks), ..job };
@@ -44,6 +57,27 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
     JobFile::new(job, spec).write(&args.out)?;
     println!("{prefix}: {tasks} tasks; start its workers with: millrace worker {out} --state-dir DIR");
     Ok(())
+}
+
+/// The savepoint that the job is to start from, if its plan may; what becomes of its state is told either way.
+fn permitted(args: &args::Job, location: &str, plan: &Plan) -> Result<Savepoint, Failure> {
+    let savepoint = Savepoint::open(location, plan).map_err(failure)?;
+    let comparison = savepoint.comparison();
+    comparison.permit(args.allow_non_restored_state).map_err(failure)?;
+    eprintln!("state of the savepoint {}:\n{comparison}", savepoint.manifest.savepoint);
+    Ok(savepoint)
+}
+
+/// The identity of the next incarnation of a job.
+fn succession(file: &Path, savepoint: Option<&Savepoint>) -> Result<JobIdentity, Failure> {
+    let identity = JobFile::identity(file)?;
+    if savepoint.is_some_and(|savepoint| savepoint.manifest.job.uid != identity.uid) {
+        return Err(Failure::user(format!(
+            "the savepoint is of another job than {}: leave out --replaces to start a new job from it",
+            file.display()
+        )));
+    }
+    Ok(JobIdentity { incarnation: identity.incarnation + 1, generation: 1, ..identity })
 }
 
 /// The manifest's Kafka, or another address, which comes without the manifest's security.

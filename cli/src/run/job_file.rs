@@ -4,7 +4,7 @@
 use crate::job;
 use crate::report::Failure;
 use millrace_crds::stream_job::KafkaSpec;
-use millrace_job_runtime::job::Job;
+use millrace_job_runtime::job::{Job, JobIdentity};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -35,8 +35,18 @@ impl JobFile {
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(failure)
     }
 
+    /// Who the job in a file is.
+    pub(super) fn identity(path: &Path) -> Result<JobIdentity, Failure> {
+        Ok(Self::parse(path)?.job.identity)
+    }
+
     /// The job in a file, its secrets read from `secrets`.
     pub(super) fn read(path: &Path, secrets: Option<&Path>) -> Result<Job, Failure> {
+        let file = Self::parse(path)?;
+        Ok(Job { kafka: job::kafka(&file.kafka, secrets)?, ..file.job })
+    }
+
+    fn parse(path: &Path) -> Result<Self, Failure> {
         let unreadable = |why: String| Failure::user(format!("{} is no job that can be run: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
         let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
@@ -46,7 +56,6 @@ impl JobFile {
                 value["format"]
             )));
         }
-        let file: Self = serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Job { kafka: job::kafka(&file.kafka, secrets)?, ..file.job })
+        serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))
     }
 }

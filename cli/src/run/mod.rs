@@ -17,11 +17,12 @@ use crate::input::{self, Input};
 use crate::job::{self, Surroundings};
 use crate::report::Failure;
 use embedded::EmbeddedBroker;
+use millrace_job_runtime::control::Access;
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::error::{Error, ErrorKind};
 use millrace_job_runtime::job::{Job, JobIdentity, Kafka};
 use millrace_job_runtime::worker::Worker;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use topics::Topics;
 
 pub(crate) use create::create;
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
         job::bound(&mut input.plan)?;
     }
     let display = progress::Display::new(args.progress, &input.plan);
-    logging::start(args.log_format, &display);
+    logging::start(args.process.log_format, &display);
+    let access = access(&args.process)?;
     let runtime = io_runtime()?;
     let (kafka, broker) = kafka(args, &input, &runtime)?;
     let home = Home::new(args, &input)?;
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     let job = job(args, input, &home, kafka, identity.clone());
     let clock = SystemClock::shared();
     let worker = Worker::start(job, clock.clone()).map_err(failure)?;
-    let outcome = runtime.block_on(supervise::supervise(worker, args.listen, display, clock));
+    let outcome = runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock));
     if home.is_temporary() {
         topics.delete_own(&identity)?;
     }
@@ -59,8 +61,24 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     outcome.map_err(failure)
 }
 
+/// Who may tell the worker what to do.
+fn access(process: &args::Process) -> Result<Access, Failure> {
+    let Some(file) = &process.token_file else { return Ok(Access::Loopback) };
+    Ok(Access::token(&read_token(file)?))
+}
+
+/// The token in a file.
+pub(crate) fn read_token(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::user(format!("could not read the token in {}: {error}", file.display())))?;
+    match text.trim() {
+        "" => Err(Failure::user(format!("{} is empty: it has to hold the workers' token", file.display()))),
+        token => Ok(token.to_owned()),
+    }
+}
+
 /// The threads that serve HTTP and the embedded broker.
-fn io_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn io_runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -87,7 +105,7 @@ fn kafka(
     if let Some(address) = &args.kafka {
         // The manifest's security belongs to the manifest's Kafka, so another address comes without it.
         let kafka = match spec {
-            Some(spec) if spec.bootstrap_servers == *address => job::kafka(spec, args.secrets.as_deref())?,
+            Some(spec) if spec.bootstrap_servers == *address => job::kafka(spec, args.process.secrets.as_deref())?,
             _ => job::plain_kafka(address.clone()),
         };
         return Ok((kafka, None));
@@ -105,13 +123,14 @@ fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobI
         identity,
         kafka,
         state_directory: home.state(),
-        threads: args.threads.map(usize::from),
+        threads: args.process.threads.map(usize::from),
         makes_topics: true,
+        restore_from: None,
     };
     job::job(input.manifest.as_ref(), input.plan, surroundings)
 }
 
-fn failure(error: Error) -> Failure {
+pub(crate) fn failure(error: Error) -> Failure {
     match error.kind {
         ErrorKind::UserFault => Failure::User(error.to_string()),
         ErrorKind::StandDown => Failure::StoodDown(error.to_string()),

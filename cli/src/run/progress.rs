@@ -175,6 +175,8 @@ mod tests {
     fn status(records: u64) -> Status {
         Status {
             phase: Phase::Running,
+            attempt: None,
+            savepoint: None,
             source_records: records,
             source_bytes: 0,
             sink_records: 7,
@@ -188,6 +190,7 @@ mod tests {
             worker: None,
             restore: None,
             lag: Some(1_234),
+            tasks: Vec::new(),
             partitions: Vec::new(),
         }
     }

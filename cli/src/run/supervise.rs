@@ -1,7 +1,7 @@
 //! Looks after a running worker: signals stop it, HTTP tells about it, the terminal shows its progress.
 
 use super::progress::Display;
-use millrace_job_runtime::control;
+use millrace_job_runtime::control::{self, Access};
 use millrace_job_runtime::env::Clock;
 use millrace_job_runtime::error::{Error, ErrorKind, Result};
 use millrace_job_runtime::worker::{Outcome, WorkerHandle};
@@ -25,6 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) async fn supervise(
     worker: WorkerHandle,
     listen: Option<SocketAddr>,
+    access: Access,
     mut display: Display,
     clock: Arc<dyn Clock>,
 ) -> Result<()> {
@@ -37,11 +38,11 @@ pub(super) async fn supervise(
         }
     };
     let (stop_serving, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(control::serve(listener, worker.metrics().clone(), async {
+    let server = tokio::spawn(control::serve(listener, worker.control().clone(), access, async {
         let _ = stopped.await;
     }));
     watch(&worker, &mut display, clock.as_ref()).await;
-    let metrics = worker.metrics().clone();
+    let metrics = worker.control().metrics.clone();
     let outcome = wait(worker).await;
     display.finish(&metrics.status(), clock.monotonic(), clock.now_millis());
     let _ = stop_serving.send(());

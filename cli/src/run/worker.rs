@@ -2,7 +2,7 @@
 //! whether to start it again.
 
 use super::job_file::JobFile;
-use super::{failure, io_runtime, logging, progress, supervise};
+use super::{access, failure, io_runtime, logging, progress, supervise};
 use crate::args;
 use crate::report::Failure;
 use millrace_job_runtime::env::SystemClock;
@@ -10,19 +10,20 @@ use millrace_job_runtime::job::{Job, JobIdentity};
 use millrace_job_runtime::worker::Worker;
 
 pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
-    let job = JobFile::read(&args.file, args.secrets.as_deref())?;
+    let job = JobFile::read(&args.file, args.process.secrets.as_deref())?;
     let job = Job {
         identity: JobIdentity { generation: args.generation, ..job.identity },
         replicas: args.replicas,
         ordinal: args.ordinal,
         state_directory: args.state_dir.clone(),
-        threads: args.threads.map(usize::from),
+        threads: args.process.threads.map(usize::from),
         ..job
     };
     let display = progress::Display::new(args::Progress::Log, &job.plan);
-    logging::start(args.log_format, &display);
+    logging::start(args.process.log_format, &display);
+    let access = access(&args.process)?;
     let runtime = io_runtime()?;
     let clock = SystemClock::shared();
     let worker = Worker::start(job, clock.clone()).map_err(failure)?;
-    runtime.block_on(supervise::supervise(worker, args.listen, display, clock)).map_err(failure)
+    runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock)).map_err(failure)
 }

@@ -7,13 +7,14 @@ pub mod calc;
 pub mod watermark;
 mod window;
 mod slice_assigner;
-mod window_progress;
+pub(crate) mod window_progress;
 pub mod window_table_function;
 mod interner;
 mod accumulator;
 pub mod local_window_aggregate;
 pub mod global_window_aggregate;
 pub mod window_join;
+pub mod state_table;
 #[cfg(test)]
 mod testing;
 

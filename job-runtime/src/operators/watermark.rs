@@ -4,12 +4,14 @@
 
 use super::row_evaluation::evaluate_rows;
 use super::slice_assigner::{for_each_rowtime, show_millis};
+use super::state_table::{Scope, StateTable, time_field, times};
 use super::{ActiveInput, Context, Operator, Output, Progress};
 use crate::batch::{Batch, FailureReason};
 use crate::error::{Error, Result};
 use crate::expression::{Compiler, Now, evaluate};
 use crate::state::{StateChanges, StateEntries, TableId};
-use arrow_array::{ArrayRef, BooleanArray};
+use arrow_array::{ArrayRef, BooleanArray, Int32Array, StringArray};
+use arrow_schema::{DataType as ArrowType, Field};
 use datafusion_physical_expr::PhysicalExpr;
 use millrace_planner::plan::WatermarkAssigner;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +21,36 @@ use std::time::Duration;
 /// Key: topic, then partition (i32, big-endian). Value: version, then the watermark (i64, little-endian).
 const PARTITIONS: TableId = 1;
 const VALUE_VERSION: u8 = 1;
+
+pub(super) fn state_table() -> StateTable {
+    let (topic, partition) = (ArrowType::Utf8, ArrowType::Int32);
+    let fields =
+        vec![Field::new("topic", topic, true), Field::new("partition", partition, true), time_field("watermark")];
+    StateTable {
+        id: PARTITIONS,
+        name: "partitions",
+        scope: Scope::Partition,
+        layout: format!("watermark {VALUE_VERSION}"),
+        fields,
+        decode: Box::new(|entries| {
+            let parsed = entries.iter().map(|(key, value)| parse(key, value)).collect::<Result<Vec<_>>>()?;
+            let (partitions, watermarks): (Vec<Partition>, Vec<i64>) = parsed.into_iter().unzip();
+            let (topics, partitions): (Vec<String>, Vec<i32>) = partitions.into_iter().unzip();
+            Ok(vec![Arc::new(StringArray::from(topics)), Arc::new(Int32Array::from(partitions)), times(watermarks)])
+        }),
+    }
+}
+
+/// A partition, and its watermark.
+fn parse(key: &[u8], value: &[u8]) -> Result<(Partition, i64)> {
+    let parse = || {
+        let (topic, partition) = key.split_last_chunk()?;
+        let watermark = value.strip_prefix(&[VALUE_VERSION])?.try_into().ok()?;
+        let topic = String::from_utf8(topic.to_vec()).ok()?;
+        Some(((topic, i32::from_be_bytes(*partition)), i64::from_le_bytes(watermark)))
+    };
+    parse().ok_or_else(|| Error::fail_job("the state of a watermark is not of this version"))
+}
 
 type Partition = (String, i32);
 
@@ -172,14 +204,7 @@ impl Operator for Watermark {
 
     fn restore(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
         entries.for_each(&mut |_, _, key, value| {
-            let parse = || {
-                let (topic, partition) = key.split_last_chunk()?;
-                let watermark = value.strip_prefix(&[VALUE_VERSION])?.try_into().ok()?;
-                let topic = String::from_utf8(topic.to_vec()).ok()?;
-                Some(((topic, i32::from_be_bytes(*partition)), i64::from_le_bytes(watermark)))
-            };
-            let (partition, watermark) =
-                parse().ok_or_else(|| Error::fail_job("the state of a watermark is not of this version"))?;
+            let (partition, watermark) = parse(key, value)?;
             self.partitions.insert(partition, watermark);
             Ok(())
         })

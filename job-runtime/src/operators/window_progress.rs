@@ -1,7 +1,9 @@
 //! What window operators have in common when they fire: how much leaves at once, and the cursor in their state
 //! that says how far they have come, so that nothing fires twice and what was late stays late.
 
+use super::state_table::{Scope, StateTable, time_field, times};
 use crate::error::{Error, Result};
+use crate::state::TableId;
 use std::ops::Range;
 
 const CURSOR_VERSION: u8 = 1;
@@ -47,8 +49,7 @@ impl Cursor {
 
     /// The cursor of a task with these key groups.
     pub(super) fn read(bytes: &[u8], groups: &Range<u16>) -> Result<Self> {
-        let cursor = Self::parse(bytes)
-            .ok_or_else(|| Error::fail_job("the cursor of a window operator is not of this version"))?;
+        let cursor = Self::parse(bytes).ok_or_else(unknown_version)?;
         if cursor.groups != *groups {
             return Err(Error::fail_job(format!(
                 "the windows' state is of the key groups {:?} and the task has {groups:?}: a change of parallelism needs a \
@@ -57,6 +58,11 @@ impl Cursor {
             )));
         }
         Ok(cursor)
+    }
+
+    /// The same for a task with other key groups.
+    pub(super) fn of_groups(self, groups: Range<u16>) -> Self {
+        Self { groups, ..self }
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -74,6 +80,39 @@ impl Cursor {
         let groups = u16::from_le_bytes(*start)..u16::from_le_bytes(*end);
         Some(Self { groups, passed: i64::from_le_bytes(*passed), firing })
     }
+}
+
+/// The cursor as a table of state.
+pub(super) fn cursor_table(id: TableId, window: &str) -> StateTable {
+    StateTable {
+        id,
+        name: "cursor",
+        scope: Scope::Cursor,
+        layout: format!("cursor {CURSOR_VERSION}, {window}"),
+        fields: vec![time_field("passed")],
+        decode: Box::new(|entries| {
+            let cursors = entries.iter().map(|(_, value)| Cursor::parse(value).ok_or_else(unknown_version));
+            Ok(vec![times(cursors.map(|cursor| Ok(cursor?.passed)).collect::<Result<_>>()?)])
+        }),
+    }
+}
+
+/// The cursors of the tasks of a consistent cut, for a task with these key groups. They say the same, or the cut is
+/// none: then nobody knows what the windows of the new task are.
+pub(crate) fn merge_cursors(values: &[&[u8]], groups: &Range<u16>) -> Result<Option<Vec<u8>>> {
+    let cursors = values.iter().map(|value| Cursor::parse(value).ok_or_else(unknown_version));
+    let cursors = cursors.collect::<Result<Vec<_>>>()?;
+    let Some(first) = cursors.first() else { return Ok(None) };
+    if cursors.iter().any(|cursor| (cursor.passed, &cursor.firing) != (first.passed, &None)) {
+        return Err(Error::fail_job(
+            "the tasks of a window operator have not come equally far, so this is no state that windows can go on from",
+        ));
+    }
+    Ok(Some(first.clone().of_groups(groups.clone()).write()))
+}
+
+fn unknown_version() -> Error {
+    Error::fail_job("the cursor of a window operator is not of this version")
 }
 
 #[cfg(test)]

@@ -119,6 +119,44 @@ impl TaskStore {
             .or_kind(ErrorKind::FailJob, format!("could not write the checkpoint in {}", self.path.display()))
     }
 
+    // ---- restoring from a savepoint
+
+    /// The savepoint that its first entries are from; None where they are from the log alone.
+    pub fn base(&self) -> Result<Option<String>> {
+        self.own_entry("base")
+    }
+
+    /// Puts entries in that are no commit's, before the first one.
+    pub fn load(&mut self, changes: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for change in StateChanges::parse(changes) {
+            match change? {
+                (key, Some(value)) => batch.put(key, value),
+                (key, None) => batch.delete(key),
+            }
+        }
+        self.put_own_entries(&[], batch)
+    }
+
+    /// What was put in is all, durably. A store without this has nothing of the savepoint.
+    pub fn loaded(&self, savepoint: &str) -> Result<()> {
+        self.checkpoint()?;
+        self.put_own_entries(&[("base", serde_json::to_vec(savepoint))], WriteBatch::default())?;
+        self.checkpoint()
+    }
+
+    /// Removes everything that is not its own.
+    pub fn clear(&mut self) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.delete_range([].as_slice(), &RESERVED_OPERATOR.to_be_bytes());
+        self.put_own_entries(&[], batch)
+    }
+
+    /// A file beside the store that is nobody's for long.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.path.with_extension(name)
+    }
+
     /// The entries of one operator.
     pub fn entries(&self, operator: u32) -> impl StateEntries + '_ {
         OperatorEntries { store: self, operator }

@@ -12,9 +12,11 @@
 mod table;
 mod state;
 mod firing;
+mod columns;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::columns::state_tables;
 use self::firing::Firing;
 use self::table::{Layout, Table};
 use super::slice_assigner::{show_millis, timestamps};

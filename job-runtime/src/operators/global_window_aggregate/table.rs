@@ -65,6 +65,20 @@ enum Call {
     },
 }
 
+impl Call {
+    fn results(&self, planned: &AggregateCall, groups: &[u32]) -> Result<ArrayRef> {
+        let column = match self {
+            Self::Plain { accumulator, .. } => accumulator.results(groups)?,
+            Self::Distinct { values, .. } => values.results(groups)?,
+        };
+        let arrow = arrow_type(&planned.data_type.kind);
+        if *column.data_type() == arrow {
+            return Ok(column);
+        }
+        arrow_cast::cast(&column, &arrow).or_kind(ErrorKind::FailJob, "typing an aggregate's result")
+    }
+}
+
 impl Table {
     pub(super) fn new(layout: &Layout) -> Result<Self> {
         let calls = layout.calls.iter().map(|call| {
@@ -152,19 +166,16 @@ impl Table {
         let keys: Vec<&[u8]> = groups.iter().map(|&group| self.interner.key(group)).collect();
         let mut columns = layout.decoder.decode(&keys)?;
         for (call, planned) in self.calls.iter().zip(&layout.calls) {
-            let column = match call {
-                Call::Plain { accumulator, .. } => accumulator.results(groups)?,
-                Call::Distinct { values, .. } => values.results(groups)?,
-            };
-            let arrow = arrow_type(&planned.data_type.kind);
-            columns.push(match *column.data_type() == arrow {
-                true => column,
-                false => {
-                    arrow_cast::cast(&column, &arrow).or_kind(ErrorKind::FailJob, "typing an aggregate's result")?
-                }
-            });
+            columns.push(call.results(planned, groups)?);
         }
         Ok(columns)
+    }
+
+    /// The results of the calls without DISTINCT.
+    pub(super) fn plain_results(&self, layout: &Layout, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let calls = self.calls.iter().zip(&layout.calls);
+        let plain = calls.filter(|(call, _)| matches!(call, Call::Plain { .. }));
+        plain.map(|(call, planned)| call.results(planned, groups)).collect()
     }
 
     /// Gives every group that changed since the last call with its state's value.

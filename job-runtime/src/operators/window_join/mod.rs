@@ -9,9 +9,11 @@
 mod state;
 mod window;
 mod firing;
+mod columns;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::columns::state_tables;
 use self::firing::{Chunk, Firing};
 use self::state::Position;
 use self::window::{DeadWindow, Window};
