@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// A broker that ends with the test.
-struct OwnBroker {
-    kafka: Kafka,
+pub(super) struct OwnBroker {
+    pub(super) kafka: Kafka,
     broker: Broker,
     runtime: Runtime,
     _data: TempDir,
@@ -18,7 +18,7 @@ struct OwnBroker {
 
 impl OwnBroker {
     /// With an output topic, and two of input with different numbers of partitions.
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let runtime = Runtime::new().expect("a runtime");
         let listen = "127.0.0.1:0".parse().expect("an address");
@@ -29,13 +29,13 @@ impl OwnBroker {
         Self { kafka, broker, runtime, _data: data }
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.runtime.block_on(self.broker.shutdown()).expect("the broker stops");
     }
 }
 
 /// Joins events of the same key and the same remainder in windows; of each pair the second is not the smaller one.
-fn join(function: &str, intervals: &str, options: &str) -> String {
+pub(super) fn join(function: &str, intervals: &str, options: &str) -> String {
     let table = |name: &str| {
         format!(
             "CREATE TABLE {name}_events (\n  id BIGINT, k STRING, v BIGINT, ms BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3),\n  \
@@ -59,7 +59,7 @@ fn join(function: &str, intervals: &str, options: &str) -> String {
 }
 
 /// What the join has to come to, by windows' ends and the events' ids. `has_key` is false for a NULL.
-fn pairs(
+pub(super) fn pairs(
     (size, slide): (i64, i64),
     left: &[Event],
     right: &[Event],
@@ -87,7 +87,7 @@ impl Event {
     }
 }
 
-fn found(records: &[Record]) -> impl Iterator<Item = (String, ())> {
+pub(super) fn found(records: &[Record]) -> impl Iterator<Item = (String, ())> {
     records.iter().map(|record| {
         let json = record.json();
         let end = json["window_end"].as_str().unwrap_or_else(|| panic!("no window_end in {json}"));

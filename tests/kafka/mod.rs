@@ -11,6 +11,7 @@ mod stop;
 mod kill;
 mod twins;
 mod workers;
+mod savepoints;
 mod commits;
 mod partitions;
 mod idle;

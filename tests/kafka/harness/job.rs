@@ -28,6 +28,7 @@ pub(crate) struct Job {
     errors: Errors,
     dead_letter_topic: Option<String>,
     commit_interval: &'static str,
+    parallelism: Option<u32>,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -53,6 +54,7 @@ impl Job {
             errors: Errors::FAIL,
             dead_letter_topic: None,
             commit_interval: "200ms",
+            parallelism: None,
             arguments,
             folder,
         }
@@ -73,6 +75,11 @@ impl Job {
         self
     }
 
+    pub(crate) fn parallelism(mut self, tasks: u32) -> Self {
+        self.parallelism = Some(tasks);
+        self
+    }
+
     pub(crate) fn start(&self) -> Millrace {
         self.start_in("state", &[])
     }
@@ -90,13 +97,13 @@ impl Job {
         Millrace::start(arguments)
     }
 
-    pub(super) fn write_manifest(&self) -> PathBuf {
+    pub(crate) fn write_manifest(&self) -> PathBuf {
         let manifest = self.folder().join("job.yaml");
         std::fs::write(&manifest, self.manifest()).expect("the folder is writable");
         manifest
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -133,6 +140,9 @@ impl Job {
              errors: {{decode: {decode}, evaluate: {evaluate}, late: {late}}}\n",
             kafka = self.kafka.as_deref().unwrap_or("kafka:9092"),
         );
+        if let Some(tasks) = self.parallelism {
+            writeln!(text, "  parallelism: {tasks}").expect("a String takes all");
+        }
         if let Some(topic) = &self.dead_letter_topic {
             writeln!(text, "  deadLetterTopic: {topic}").expect("a String takes all");
         }

@@ -191,20 +191,35 @@ impl Millrace {
         serde_json::from_str(&self.get("/api/v1/status")?).ok()
     }
 
+    /// Where it serves its status; None before it does.
+    pub(crate) fn address(&self) -> Option<String> {
+        let written = self.output.lock();
+        let (_, rest) = written.log.split_once("status at http://")?;
+        Some(rest.split_once('/')?.0.to_owned())
+    }
+
     /// A resource that the process serves; None before it is served.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
-        let address = {
-            let written = self.output.lock();
-            let (_, rest) = written.log.split_once("status at http://")?;
-            rest.split_once('/')?.0.to_owned()
-        };
-        let mut stream = TcpStream::connect(address).ok()?;
+        let mut stream = TcpStream::connect(self.address()?).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut response = String::new();
         stream.read_to_string(&mut response).ok()?;
         let (head, body) = response.split_once("\r\n\r\n")?;
         head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    }
+
+    /// Posts nothing to a path: the status code and the body. None where it does not answer.
+    pub(crate) fn post(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.address()?).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).ok()?;
+        let (head, body) = response.split_once("\r\n\r\n")?;
+        let code = head.split(' ').nth(1)?.parse().ok()?;
+        Some((code, body.to_owned()))
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -2,8 +2,9 @@
 //! own; the same number finds it again, in its own generation and in the one after the next, when no process of
 //! the one between can still be at work in it.
 
+use super::process::Ended;
 use super::{Job, Millrace};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) struct Workers<'a> {
     job: &'a Job,
@@ -13,11 +14,28 @@ pub(crate) struct Workers<'a> {
 impl<'a> Workers<'a> {
     /// Creates the job: its topics, and the file that its workers are started with.
     pub(crate) fn create(job: &'a Job) -> Self {
+        Self::create_with(job, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn create_with(job: &'a Job, further: &[&str]) -> Self {
+        let (file, ended) = Self::try_create(job, further);
+        ended.assert_code(0);
+        Self { job, file }
+    }
+
+    pub(crate) fn try_create(job: &Job, further: &[&str]) -> (PathBuf, Ended) {
         let file = job.folder().join("job.json");
         let mut arguments = vec!["job".to_owned(), job.write_manifest().display().to_string()];
         arguments.extend(["--out".to_owned(), file.display().to_string()]);
-        Millrace::start(arguments).wait().assert_code(0);
-        Self { job, file }
+        arguments.extend(further.iter().map(|&argument| argument.to_owned()));
+        let ended = Millrace::start(arguments).wait();
+        (file, ended)
+    }
+
+    /// What the workers are started with.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Starts worker `ordinal` of the `replicas` of a generation.

@@ -1,0 +1,187 @@
+//! Savepoints of running jobs, and jobs that start from them: with other numbers of tasks and workers, and with other
+//! statements. What comes out is what a job without a savepoint in between writes.
+
+use super::events::{
+    Difference, Feed, NEVER_IDLE, Windows, assert_windows, await_records, counts_per_second, window_rows,
+};
+use super::harness::{Job, Kafka, Millrace, Random, Workers};
+use super::join::{OwnBroker, found, join, pairs};
+use std::process::Command;
+
+/// Asks the workers for a savepoint; where it is, or why there is none.
+fn savepoint(workers: &[Millrace], to: &str, further: &[&str]) -> Result<String, String> {
+    let urls: Vec<String> =
+        workers.iter().map(|worker| format!("http://{}", worker.until("the address", || worker.address()))).collect();
+    let mut arguments = vec!["savepoint", "create", "--to", to, "--workers"];
+    let urls = urls.join(",");
+    arguments.push(&urls);
+    arguments.extend(further);
+    let ended = Millrace::start(arguments).wait();
+    match ended.status.code() {
+        Some(0) => Ok(ended.stdout.trim().to_owned()),
+        _ => Err(ended.log),
+    }
+}
+
+fn inspect(arguments: &[&str]) -> String {
+    let ended = Millrace::start(["savepoint", "inspect"].iter().chain(arguments)).wait();
+    ended.assert_code(0);
+    ended.stdout
+}
+
+#[test]
+fn a_join_goes_on_from_a_savepoint_with_twice_the_tasks_and_three_workers() {
+    let own = OwnBroker::start();
+    let mut random = Random::seeded("savepoint of a join");
+    let sql = join("TUMBLE", "INTERVAL '1' SECOND", NEVER_IDLE);
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    let mut left_feed = Feed::new(&own.kafka, "left", random.next());
+    let mut right_feed = Feed::new(&own.kafka, "right", random.next());
+    let mut feed = |left_feed: &mut Feed, right_feed: &mut Feed| {
+        left_feed.send(3_000, |event| left.push(event.clone()));
+        right_feed.send(3_000, |event| right.push(event.clone()));
+    };
+
+    let first = Job::new(&own.kafka, "job", &sql).parallelism(4);
+    let workers = Workers::create(&first);
+    let running = workers.start_all(1, 1);
+    feed(&mut left_feed, &mut right_feed);
+    running[0].until_next_commits(1);
+    let folder = first.folder().join("savepoints").display().to_string();
+    let location = savepoint(&running, &folder, &["--stop"]).expect("a savepoint");
+    running.into_iter().for_each(|worker| worker.wait().assert_code(0));
+    read_with_other_tools(&location);
+
+    let second = Job::new(&own.kafka, "job", &sql).parallelism(8);
+    let replaced = workers.file().display().to_string();
+    let workers = Workers::create_with(&second, &["--restore-from", &location, "--replaces", &replaced]);
+    let running = workers.start_all(1, 3);
+    running.iter().for_each(Millrace::wait_until_running);
+    feed(&mut left_feed, &mut right_feed);
+    left_feed.send_sentinels();
+    right_feed.send_sentinels();
+    let expected = pairs((1_000, 1_000), &left, &right, |_| true);
+    assert!(expected.len() > 500, "few pairs: {}", expected.len());
+    await_records(&own.kafka, &running[0], "joined", expected.len());
+    running.iter().for_each(|worker| worker.until_next_commits(2));
+    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    Difference::between(&expected, found(&own.kafka.read("joined"))).assert_none("pairs");
+    drop((left_feed, right_feed));
+    own.stop();
+}
+
+/// Every file of the savepoint has as many rows for DuckDB as its manifest says, and columns that mean something.
+fn read_with_other_tools(location: &str) {
+    let Some(python) = std::env::var_os("MILLRACE_PYTHON") else {
+        assert_ne!(std::env::var("MILLRACE_REQUIRE_KAFKA").as_deref(), Ok("1"), "MILLRACE_PYTHON has to be set");
+        return;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/read_savepoint.py");
+    let output = Command::new(python).args([script, location]).output().expect("python runs");
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{wrong}");
+    assert!(said.contains("left-rows") && said.contains("cursor"), "{said}");
+}
+
+#[test]
+fn a_job_of_three_workers_goes_on_after_a_savepoint_and_another_job_starts_from_it() {
+    let Some(kafka) = Kafka::apache("savepoint") else { return };
+    let from = kafka.topic("events", 4);
+    let (to, copied) = (kafka.topic("counts", 2), kafka.topic("copied", 2));
+    let job = Job::new(&kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
+    let workers = Workers::create(&job);
+    let running = workers.start_all(1, 3);
+    let (mut feed, mut windows) = (Feed::new(&kafka, &from, 5), Windows::tumbling(1_000));
+    feed.send(20_000, |event| windows.add(event));
+    running.iter().for_each(|worker| worker.until_next_commits(1));
+    let folder = job.folder().join("savepoints").display().to_string();
+    let location = savepoint(&running, &folder, &[]).expect("a savepoint");
+    let before = window_rows(&kafka.read(&to));
+    feed.send(20_000, |event| windows.add(event));
+    feed.send_sentinels();
+    super::events::await_records(&kafka, &running[0], &to, windows.rows().len());
+    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    assert_windows(&windows, &kafka.read(&to), "the windows of the job that went on");
+
+    // The other one writes what the first one wrote after the savepoint, and nothing else. Its statements differ in
+    // the name of a topic, which no state depends on.
+    let other = Job::new(&kafka, "other", &counts_per_second(&from, &copied, NEVER_IDLE)).parallelism(3);
+    let told = inspect(&[&location, "--against", &other.write_manifest().display().to_string()]);
+    assert!(told.contains("GlobalWindowAggregate: kept") && !told.contains("dropped"), "{told}");
+    let workers = Workers::create_with(&other, &["--restore-from", &location]);
+    let running = workers.start_all(1, 2);
+    let missing = windows.rows().len() - before.len();
+    super::events::await_records(&kafka, &running[0], &copied, missing);
+    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    let both = before.into_iter().chain(window_rows(&kafka.read(&copied)));
+    Difference::between(&windows.rows(), both).assert_none("the windows before the savepoint and after it");
+}
+
+#[test]
+fn a_worker_that_dies_while_it_stands_still_ends_the_savepoint_and_nothing_else() {
+    let Some(kafka) = Kafka::apache("savepoint-kill") else { return };
+    let (from, to) = (kafka.topic("events", 4), kafka.topic("counts", 2));
+    let job = Job::new(&kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
+    let workers = Workers::create(&job);
+    let mut running = workers.start_all(1, 2);
+    let (mut feed, mut windows) = (Feed::new(&kafka, &from, 9), Windows::tumbling(1_000));
+    feed.send(5_000, |event| windows.add(event));
+    running.iter().for_each(|worker| worker.until_next_commits(1));
+
+    let paused = |worker: &Millrace| {
+        worker.until("it to stand still", || {
+            let (code, body) = worker.post("/api/v1/savepoints/by-hand/pause")?;
+            assert_eq!(code, 200, "{body}");
+            let cut: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            (cut["paused"] == true).then_some(())
+        });
+    };
+    running.iter().for_each(paused);
+    assert_eq!(running[0].status().expect("it serves it")["savepoint"], "by-hand");
+    running.remove(1).kill();
+    running.push(workers.start(1, 1, 2));
+    running[1].wait_until_running();
+    let (code, body) = running[1].post("/api/v1/savepoints/by-hand/stop").expect("an answer");
+    assert_eq!(code, 409, "it knows nothing of the savepoint any more: {body}");
+    let (code, body) = running[0].post("/api/v1/savepoints/another/pause").expect("an answer");
+    assert!(code == 409 && body.contains("by-hand"), "{body}");
+    let refused = savepoint(&running, "/nowhere/x", &[]).expect_err("the first worker is held");
+    assert!(refused.contains("by-hand is being made"), "{refused}");
+    assert_eq!(running[0].post("/api/v1/savepoints/by-hand/resume").expect("an answer").0, 204);
+
+    feed.send(5_000, |event| windows.add(event));
+    feed.send_sentinels();
+    super::events::await_records(&kafka, &running[0], &to, windows.rows().len());
+    let half = savepoint(&running[..1], &job.folder().display().to_string(), &[]).expect_err("a worker is missing");
+    assert!(half.contains("every worker of the job has to take part"), "{half}");
+    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    assert_windows(&windows, &kafka.read(&to), "the windows");
+}
+
+#[test]
+fn a_plan_that_would_lose_state_is_refused_before_anything_is_made() {
+    let Some(kafka) = Kafka::apache("savepoint-plan") else { return };
+    let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));
+    let sql = counts_per_second(&from, &to, NEVER_IDLE);
+    let job = Job::new(&kafka, "job", &sql);
+    let running = Workers::create(&job).start_all(1, 1);
+    let mut feed = Feed::new(&kafka, &from, 3);
+    feed.send(1_000, |_| {});
+    running[0].until_next_commits(1);
+    let location = savepoint(&running, &job.folder().join("saved").display().to_string(), &["--stop"]).expect("one");
+    running.into_iter().for_each(|worker| worker.wait().assert_code(0));
+
+    let changed = Job::new(&kafka, "changed", &sql.replace("INTERVAL '1' SECOND)", "INTERVAL '7' SECOND)"));
+    let (file, ended) = Workers::try_create(&changed, &["--restore-from", &location]);
+    ended.assert_code(2);
+    for told in ["GlobalWindowAggregate: dropped", "GlobalWindowAggregate: rebuilt", ".events: kept"] {
+        assert!(ended.log.contains(told), "{told}: {}", ended.log);
+    }
+    assert!(ended.log.contains("--allow-non-restored-state") && !file.exists(), "{}", ended.log);
+    let (_, ended) = Workers::try_create(&changed, &["--restore-from", &location, "--allow-non-restored-state"]);
+    ended.assert_code(0);
+    let nowhere = Job::new(&kafka, "nowhere", &sql);
+    let (_, ended) = Workers::try_create(&nowhere, &["--restore-from", &format!("{location}-not")]);
+    ended.assert_code(2);
+    assert!(ended.log.contains("there is no directory"), "{}", ended.log);
+}
