@@ -10,6 +10,8 @@
 #   FLINK=0      without Flink; FLINK_ONLY=1 without Millrace
 #   LATENCY=1    measures latency instead, at RATE records a second (50000)
 #   RECOVERY=1   measures instead how soon a killed worker commits again
+#   COMMITS=1    measures instead what commits every 500 ms cost, against every 10 s
+#   EXCHANGE=1   measures instead how long rows take from one worker to another, at RATE records a second
 #   RESULTS      where the JSON goes, default benchmarks/results/latest.json
 #   REPLICAS     more than 1: the queries run on so many workers, too, and are set against one
 set -euo pipefail
@@ -27,6 +29,18 @@ fi
 if [ "${RECOVERY:-0}" = 1 ]; then
   build millrace-cli millrace-benchmarks
   exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" recovery --millrace "$binaries/millrace" --events "${EVENTS:-10000000}"
+fi
+
+if [ "${COMMITS:-0}" = 1 ]; then
+  build millrace-cli millrace-benchmarks
+  read -ra queries <<<"${QUERIES:-q0-kafka hop-kafka}"
+  exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" commits --millrace "$binaries/millrace" \
+    --events "${EVENTS:-10000000}" --runs "${RUNS:-3}" "${queries[@]}"
+fi
+
+if [ "${EXCHANGE:-0}" = 1 ]; then
+  build millrace-cli millrace-benchmarks
+  exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" exchange --millrace "$binaries/millrace" --rate "${RATE:-50000}"
 fi
 
 options=(--events "${EVENTS:-10000000}" --results "${RESULTS:-$here/results/latest.json}" --millrace "$binaries/millrace"

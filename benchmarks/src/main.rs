@@ -32,6 +32,10 @@ mod latency;
 
 mod recovery;
 
+mod commits;
+
+mod exchange;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,6 +67,10 @@ enum Command {
     Latency(Latency),
     /// Measure how soon a killed worker commits again, with its volume and without it
     Recovery(Recovery),
+    /// Measure what committing every 500 ms costs in throughput, against every 10 s
+    Commits(Commits),
+    /// Measure how long rows take from one worker to another, with commits every 200 ms
+    Exchange(Latency),
     /// Make everything that a query needs and print its statements, to run Millrace by hand
     Prepare {
         #[arg(value_parser = query::known)]
@@ -147,6 +155,21 @@ struct Recovery {
     millrace: PathBuf,
 }
 
+#[derive(Args)]
+struct Commits {
+    #[command(flatten)]
+    topic: Topic,
+    /// Queries to run
+    #[arg(required = true, value_parser = query::known)]
+    queries: Vec<String>,
+    /// Runs of each query at each interval, of which the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// The binary to measure
+    #[arg(long, value_name = "FILE", default_value = "target/release/millrace")]
+    millrace: PathBuf,
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -163,6 +186,8 @@ fn run(command: Command) -> Result<()> {
         Command::Run(run) => compare(run),
         Command::Latency(latency) => measure_latency(latency),
         Command::Recovery(recovery) => measure_recovery(recovery),
+        Command::Commits(commits) => measure_commits(commits),
+        Command::Exchange(exchange) => measure_exchange(exchange),
         Command::Prepare { query, topic } => prepare(&query, &topic.into_event_topic()),
         Command::Clean { query, topic } => topic::delete(&topic.kafka, &prepared_output(&query)),
     }
@@ -250,6 +275,39 @@ fn measure_recovery(recovery: Recovery) -> Result<()> {
         let volume = if volume { "with" } else { "without" };
         println!("recovery: {volume} its volume {seconds:.1} s to the first commit, {log_records} log records read");
     }
+    Ok(())
+}
+
+fn measure_commits(commits: Commits) -> Result<()> {
+    let topic = commits.topic.into_event_topic();
+    topic.ensure_filled()?;
+    let (millrace_binary, testbed) = (found(&commits.millrace)?, Testbed::new()?);
+    let experiment = commits::Experiment { topic: &topic, runs: commits.runs, millrace_binary, testbed: &testbed };
+    for query in &commits.queries {
+        let commits::Throughput { often, rarely } = experiment.run(query)?;
+        let cost = (1.0 - often / rarely) * 100.0;
+        println!(
+            "commits: {query} every 500 ms {often:.0} events/s, every 10 s {rarely:.0} events/s, cost {cost:.1} %"
+        );
+    }
+    Ok(())
+}
+
+fn measure_exchange(exchange: Latency) -> Result<()> {
+    ensure!(!exchange.without_millrace, "without Millrace there is no exchange to measure");
+    let experiment = exchange::Experiment {
+        bootstrap_servers: exchange.kafka,
+        records_per_second: exchange.rate,
+        warm_up: Duration::from_secs(exchange.warm_up_seconds),
+        duration: Duration::from_secs(exchange.seconds),
+        millrace_binary: found(&exchange.millrace)?,
+    };
+    let delay = experiment.run(&Testbed::new()?)?;
+    let (p50, p99) = (delay.percentile(50.0)? * 1e3, delay.percentile(99.0)? * 1e3);
+    println!(
+        "exchange: {} records between two workers, commits every 200 ms: p50 {p50:.0} ms p99 {p99:.0} ms",
+        delay.count()
+    );
     Ok(())
 }
 

@@ -40,6 +40,7 @@ pub struct Metrics {
     pub restarts: Counter,
     restore_duration: Histogram,
     restored_log_records: Counter,
+    exchange_delay: Histogram,
     lag: Family<PartitionLabels, Gauge>,
     watermark: Gauge<f64, std::sync::atomic::AtomicU64>,
     /// Epoch milliseconds; `i64::MIN` before the first.
@@ -173,6 +174,8 @@ impl Default for Metrics {
             restarts: Counter::default(),
             restore_duration: seconds(),
             restored_log_records: Counter::default(),
+            // As fine as a percentile of commits some hundred milliseconds apart needs.
+            exchange_delay: Histogram::new(exponential_buckets(0.02, 1.2, 36)),
             lag: Family::default(),
             watermark: Gauge::default(),
             watermark_millis: AtomicI64::new(i64::MIN),
@@ -221,6 +224,12 @@ impl Default for Metrics {
             "Records of the task logs read to restore state",
             metrics.restored_log_records.clone(),
         );
+        registry.register_with_unit(
+            "exchange_delay",
+            "From rows ready at one worker until they are at another, by both clocks",
+            Unit::Seconds,
+            metrics.exchange_delay.clone(),
+        );
         registry.register(
             "consumer_lag_records",
             "Records behind the partition's end at the last commit",
@@ -261,6 +270,11 @@ impl Metrics {
         self.restored_log_records.inc_by(restore.log_records);
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
         *self.restore.lock().unwrap_or_else(PoisonError::into_inner) = Some(restore);
+    }
+
+    /// Rows of another worker have come that were ready there so long ago.
+    pub fn exchanged(&self, millis: i64) {
+        self.exchange_delay.observe(millis.max(0) as f64 / 1000.0);
     }
 
     pub fn set_phase(&self, phase: Phase) {

@@ -217,6 +217,7 @@ impl Task {
         self.position_moved(self.nodes[exchange].operator_id, partition, next);
         self.exchange(exchange).receive(&record)?;
         if let Some(rows) = record.rows {
+            self.context.metrics.exchanged(self.context.clock.now_millis() - record.ready_at);
             self.deliver(exchange, Batch::new(rows))?;
         }
         self.propagate(exchange)
@@ -285,7 +286,9 @@ impl Task {
                 operator.process(port, batch, &context, &mut emitted)?;
                 self.emitted(id, emitted)
             }
-            Step::Exchange(exchange) => exchange.send_rows(&batch.rows, &mut self.context.outputs),
+            Step::Exchange(exchange) => {
+                exchange.send_rows(&batch.rows, self.context.clock.now_millis(), &mut self.context.outputs)
+            }
             Step::Sink(sink) => {
                 let mut failed = Vec::new();
                 sink.write(&batch, &mut self.context.outputs, &mut failed)?;
@@ -452,7 +455,7 @@ impl Task {
             }
             self.flush_node(id)?;
             if let Step::Exchange(exchange) = &mut self.nodes[id].step {
-                exchange.end_epoch(self.epoch, &mut self.context.outputs)?;
+                exchange.end_epoch(self.epoch, self.context.clock.now_millis(), &mut self.context.outputs)?;
             }
         }
         Ok(())

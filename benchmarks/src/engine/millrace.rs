@@ -14,6 +14,9 @@ use crate::process;
 use crate::testbed::Testbed;
 use crate::topic;
 
+/// What `millrace job` writes.
+const JOB_FILE: &str = "job.json";
+
 pub(crate) struct Millrace<'a> {
     pub(crate) binary: &'a Path,
     pub(crate) testbed: &'a Testbed,
@@ -27,6 +30,15 @@ pub(crate) fn command(binary: &Path, folder: &Path, bootstrap_servers: &str, log
     // Any port: the default one may be taken.
     command.args(["--listen", "127.0.0.1:0"]);
     command.stdin(Stdio::null());
+    writing_to(command, log)
+}
+
+/// A worker of the job that `create` has left in the folder.
+pub(super) fn worker(binary: &Path, folder: &Path, ordinal: u32, replicas: u32, log: &Path) -> Result<Command> {
+    let mut command = Command::new(binary);
+    command.arg("worker").arg(folder.join(JOB_FILE)).args(["--replicas", &replicas.to_string()]);
+    command.args(["--ordinal", &ordinal.to_string(), "--listen", "127.0.0.1:0"]);
+    command.arg("--state-dir").arg(folder.join(format!("state-{ordinal}"))).stdin(Stdio::null());
     writing_to(command, log)
 }
 
@@ -45,24 +57,17 @@ impl Millrace<'_> {
     /// job's topics. The time is until the last has ended.
     pub(crate) fn run_workers(&self, sql: &str, bootstrap_servers: &str, replicas: u32) -> Result<Cost> {
         let folder = self.testbed.folder_for_a_run()?;
-        let file = |name: &str| folder.path().join(name);
-        let (sql_file, job_file) = (file("query.sql"), file("job.json"));
+        let sql_file = folder.path().join("query.sql");
         fs::write(&sql_file, sql)?;
         let started = Instant::now();
-        let mut create = Command::new(self.binary);
-        create.arg("job").arg(&sql_file).arg("--bounded").args(["--kafka", bootstrap_servers]);
-        create.arg("--out").arg(&job_file).stdin(Stdio::null());
-        let mut cost = self.measure(writing_to(create, &file("create.log"))?, &file("create.log"), started)?;
+        let (mut cost, topics) = self.create(&sql_file, true, bootstrap_servers, folder.path())?;
         let workers: Vec<Cost> = thread::scope(|scope| {
-            let worker = |ordinal: u32| {
-                let log_file = file(&format!("worker-{ordinal}.log"));
-                let mut command = Command::new(self.binary);
-                command.arg("worker").arg(&job_file).args(["--replicas", &replicas.to_string()]);
-                command.args(["--ordinal", &ordinal.to_string(), "--listen", "127.0.0.1:0"]);
-                command.arg("--state-dir").arg(file(&format!("state-{ordinal}"))).stdin(Stdio::null());
-                scope.spawn(move || self.measure(writing_to(command, &log_file)?, &log_file, started))
+            let measured = |ordinal: u32| {
+                let log_file = folder.path().join(format!("worker-{ordinal}.log"));
+                let command = worker(self.binary, folder.path(), ordinal, replicas, &log_file);
+                scope.spawn(move || self.measure(command?, &log_file, started))
             };
-            let workers: Vec<_> = (0..replicas).map(worker).collect();
+            let workers: Vec<_> = (0..replicas).map(measured).collect();
             workers.into_iter().map(|w| w.join().expect("measuring does not panic")).collect::<Result<_>>()
         })?;
         for worker in workers {
@@ -71,10 +76,37 @@ impl Millrace<'_> {
             cost.peak_memory_bytes = cost.peak_memory_bytes.max(worker.peak_memory_bytes);
         }
         // `run` deletes its job's topics itself.
-        let created = fs::read_to_string(file("create.log"))?;
-        let (prefix, _) = created.split_once(':').context("millrace job does not name its topics")?;
-        topic::delete_all(bootstrap_servers, &format!("{prefix}."))?;
+        topic::delete_all(bootstrap_servers, &topics)?;
         Ok(cost)
+    }
+
+    /// Creates a job for workers in a folder: what that took, and how the names of its topics begin.
+    pub(crate) fn create(
+        &self,
+        file: &Path,
+        bounded: bool,
+        bootstrap_servers: &str,
+        folder: &Path,
+    ) -> Result<(Cost, String)> {
+        let log = folder.join("create.log");
+        let mut command = Command::new(self.binary);
+        command.arg("job").arg(file).args(["--kafka", bootstrap_servers]);
+        command.args(bounded.then_some("--bounded"));
+        command.arg("--out").arg(folder.join(JOB_FILE)).stdin(Stdio::null());
+        let cost = self.measure(writing_to(command, &log)?, &log, Instant::now())?;
+        let created = fs::read_to_string(&log)?;
+        let (prefix, _) = created.split_once(':').context("millrace job does not name its topics")?;
+        Ok((cost, format!("{prefix}.")))
+    }
+
+    /// Runs a manifest until its input ends, in a folder of its own.
+    pub(crate) fn run_manifest(&self, manifest: &str, bootstrap_servers: &str) -> Result<Cost> {
+        let folder = self.testbed.folder_for_a_run()?;
+        let (manifest_file, log_file) = (folder.path().join("job.yaml"), folder.path().join("millrace.log"));
+        fs::write(&manifest_file, manifest)?;
+        let mut command = command(self.binary, folder.path(), bootstrap_servers, &log_file)?;
+        command.arg("--bounded").arg(&manifest_file);
+        self.measure(command, &log_file, Instant::now())
     }
 
     fn measure(&self, mut command: Command, log_file: &Path, started: Instant) -> Result<Cost> {

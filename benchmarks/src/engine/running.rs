@@ -1,4 +1,5 @@
-//! A job that runs until it is stopped or killed: `millrace run` with a manifest, its log and its status.
+//! A job that runs until it is stopped or killed: `millrace run` with a manifest, or one worker of a job; its log,
+//! status and metrics.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,10 +23,15 @@ pub(crate) struct Running {
 
 /// A job of these statements, with the defaults of a StreamJob.
 pub(crate) fn manifest(name: &str, bootstrap_servers: &str, sql: &str) -> String {
+    manifest_with(name, bootstrap_servers, "500ms", sql)
+}
+
+/// One that commits at this interval.
+pub(crate) fn manifest_with(name: &str, bootstrap_servers: &str, commit_interval: &str, sql: &str) -> String {
     let indented: Vec<_> = sql.lines().map(|line| format!("    {line}")).collect();
     format!(
         "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata: {{name: {name}}}\nspec:\n  \
-         kafka: {{bootstrapServers: \"{bootstrap_servers}\"}}\n  commitInterval: 500ms\n  sql: |\n{}\n",
+         kafka: {{bootstrapServers: \"{bootstrap_servers}\"}}\n  commitInterval: {commit_interval}\n  sql: |\n{}\n",
         indented.join("\n")
     )
 }
@@ -35,10 +41,19 @@ impl Running {
     pub(crate) fn start(binary: &Path, manifest: &str, bootstrap_servers: &str, folder: &Path) -> Result<Self> {
         let (manifest_file, log) = (folder.join("job.yaml"), folder.join("millrace.log"));
         fs::write(&manifest_file, manifest)?;
-        let child = millrace::command(binary, folder, bootstrap_servers, &log)?
-            .arg(&manifest_file)
-            .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+        let mut command = millrace::command(binary, folder, bootstrap_servers, &log)?;
+        command.arg(&manifest_file);
+        Self::spawn(command, log)
+    }
+
+    /// Starts one worker of a job whose file is in the folder.
+    pub(crate) fn start_worker(binary: &Path, folder: &Path, ordinal: u32, replicas: u32) -> Result<Self> {
+        let log = folder.join(format!("worker-{ordinal}.log"));
+        Self::spawn(millrace::worker(binary, folder, ordinal, replicas, &log)?, log)
+    }
+
+    fn spawn(mut command: Command, log: PathBuf) -> Result<Self> {
+        let child = command.spawn().with_context(|| format!("starting {}", command.get_program().display()))?;
         Ok(Self { child, log })
     }
 
@@ -63,12 +78,21 @@ impl Running {
         }
     }
 
+    /// Its metrics, in Prometheus' text format.
+    pub(crate) fn metrics(&self) -> Result<String> {
+        self.get("/metrics").context("no metrics are served")
+    }
+
     /// None before it is served.
     fn status(&self) -> Option<Value> {
+        serde_json::from_str(&self.get("/api/v1/status")?).ok()
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
         let log = fs::read_to_string(&self.log).ok()?;
         let (_, rest) = log.split_once("status at http://")?;
         let (address, _) = rest.split_once('/')?;
-        serde_json::from_str(&http::get(address, "/api/v1/status").ok()?).ok()
+        http::get(address, path).ok()
     }
 
     /// Asks it to stop, as Kubernetes would, and waits until it did.

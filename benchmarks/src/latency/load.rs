@@ -12,12 +12,12 @@ use super::epoch_micros;
 use crate::delivery::Deliveries;
 use crate::topic;
 
-pub(super) struct Load {
-    pub(super) bootstrap_servers: String,
-    pub(super) topic: String,
-    pub(super) partitions: u64,
-    pub(super) records_per_second: u64,
-    pub(super) records: u64,
+pub(crate) struct Load {
+    pub(crate) bootstrap_servers: String,
+    pub(crate) topic: String,
+    pub(crate) partitions: u64,
+    pub(crate) records_per_second: u64,
+    pub(crate) records: u64,
 }
 
 /// Brings a record to about 200 bytes.
@@ -26,7 +26,7 @@ const PADDING: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcde
 
 impl Load {
     /// Produces all records and returns the longest time that one was late.
-    pub(super) fn produce(&self) -> Result<Duration> {
+    pub(crate) fn produce(&self) -> Result<Duration> {
         let deliveries = Deliveries::default();
         let producer: ThreadedProducer<Deliveries> = topic::client(&self.bootstrap_servers)
             .set("enable.idempotence", "true")

@@ -17,14 +17,14 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
-use self::load::Load;
+pub(crate) use self::load::Load;
 pub(crate) use self::percentiles::Percentiles;
 use crate::engine::running::{self, Running};
 use crate::query::{self, Parameters};
 use crate::testbed::Testbed;
 use crate::topic;
 
-const PARTITIONS: u64 = 4;
+pub(crate) const PARTITIONS: u64 = 4;
 
 pub(crate) struct Experiment {
     pub(crate) bootstrap_servers: String,

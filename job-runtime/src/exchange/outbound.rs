@@ -30,6 +30,8 @@ pub struct Outbound {
 struct Pending {
     batches: Vec<RecordBatch>,
     bytes: usize,
+    /// When the first of the batches came, epoch milliseconds.
+    ready_at: i64,
     /// The progress that it was told last, by this process.
     told: Progress,
 }
@@ -43,21 +45,31 @@ impl Outbound {
         processing_time: bool,
         memory: usize,
     ) -> Result<Self> {
-        let pending = |task| (task, Pending { batches: Vec::new(), bytes: 0, told: Progress::START });
+        let pending = |task| (task, Pending { batches: Vec::new(), bytes: 0, ready_at: 0, told: Progress::START });
         let remote: BTreeMap<u32, Pending> = remote.into_iter().map(pending).collect();
         let record_bytes = (memory / remote.len().max(1)).clamp(RECORD_BYTES.start, RECORD_BYTES.end);
         let encoder = RecordEncoder::new()?;
         Ok(Self { from, topic, remote, progress: Progress::START, processing_time, record_bytes, encoder })
     }
 
-    /// Rows for a task of another worker.
-    pub fn push(&mut self, to: u32, rows: RecordBatch, links: &mut Links, outputs: &mut Outputs) -> Result<()> {
+    /// Rows for a task of another worker, at this time.
+    pub fn push(
+        &mut self,
+        to: u32,
+        rows: RecordBatch,
+        now: i64,
+        links: &mut Links,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
         let pending = self.remote.get_mut(&to).expect("a task of another worker");
         let bytes = rows.get_array_memory_size();
         if pending.bytes + bytes > self.record_bytes && pending.bytes > 0 {
             self.send(to, links, outputs)?;
         }
         let pending = self.remote.get_mut(&to).expect("a task of another worker");
+        if pending.batches.is_empty() {
+            pending.ready_at = now;
+        }
         pending.bytes += bytes;
         pending.batches.push(rows);
         Ok(())
@@ -69,14 +81,17 @@ impl Outbound {
     }
 
     /// The epoch ends: everything that waits goes out, and progress that has changed goes to every task.
-    pub fn end_epoch(&mut self, links: &mut Links, outputs: &mut Outputs) -> Result<()> {
+    pub fn end_epoch(&mut self, now: i64, links: &mut Links, outputs: &mut Outputs) -> Result<()> {
         let tasks: Vec<u32> = self.remote.keys().copied().collect();
         for to in tasks {
-            let pending = &self.remote[&to];
+            let pending = self.remote.get_mut(&to).expect("one of its keys");
             let Progress { event, processing, idle } = pending.told;
             let clock_matters = self.processing_time || self.progress.processing == i64::MAX;
             let changed = (event, idle) != (self.progress.event, self.progress.idle)
                 || (clock_matters && processing != self.progress.processing);
+            if pending.batches.is_empty() {
+                pending.ready_at = now;
+            }
             if changed || !pending.batches.is_empty() {
                 self.send(to, links, outputs)?;
             }
@@ -97,7 +112,9 @@ impl Outbound {
             }
         };
         pending.told = self.progress;
-        let record = ExchangeRecord { from: self.from, number: links.send(to), progress: self.progress, rows };
+        let Pending { ready_at, .. } = *pending;
+        let (number, progress) = (links.send(to), self.progress);
+        let record = ExchangeRecord { from: self.from, number, progress, ready_at, rows };
         outputs.plain(&self.topic, to as i32, self.encoder.encode(&record)?)
     }
 }

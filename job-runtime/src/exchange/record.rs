@@ -3,8 +3,8 @@
 //! has its fingerprint.
 //!
 //! `version (u8) | flags (u8) | task upstream (u32) | number (u64) | event (i64) | processing (i64) |
-//! length of the message's metadata (u32) | length of its body (u32) | metadata | body`, little-endian; no
-//! metadata, no rows.
+//! ready at (i64) | length of the message's metadata (u32) | length of its body (u32) | metadata | body`,
+//! little-endian; no metadata, no rows.
 
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::operators::Progress;
@@ -15,9 +15,9 @@ use arrow_ipc::{CompressionType, MetadataVersion, root_as_message};
 use arrow_schema::SchemaRef;
 use std::collections::HashMap;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const IDLE: u8 = 1;
-const HEADER: usize = 2 + 4 + 8 + 8 + 8 + 4 + 4;
+const HEADER: usize = 2 + 4 + 8 + 8 + 8 + 8 + 4 + 4;
 
 /// Rows of one task upstream, and how far its time has come after them.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct ExchangeRecord {
     /// Rises by one with each record between two tasks.
     pub number: u64,
     pub progress: Progress,
+    /// When the first of its rows came, or the progress of one without rows: epoch milliseconds. For measuring.
+    pub ready_at: i64,
     pub rows: Option<RecordBatch>,
 }
 
@@ -50,6 +52,7 @@ impl RecordEncoder {
         bytes.extend_from_slice(&record.number.to_le_bytes());
         bytes.extend_from_slice(&record.progress.event.to_le_bytes());
         bytes.extend_from_slice(&record.progress.processing.to_le_bytes());
+        bytes.extend_from_slice(&record.ready_at.to_le_bytes());
         let Some(rows) = &record.rows else {
             bytes.extend_from_slice(&[0; 8]);
             return Ok(bytes);
@@ -83,15 +86,15 @@ impl ExchangeRecord {
         let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
         let i64_at = |at: usize| i64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
         let progress = Progress { event: i64_at(14), processing: i64_at(22), idle: header[1] & IDLE != 0 };
-        let rows = match u32_at(30) as usize {
+        let rows = match u32_at(38) as usize {
             0 => None,
             length => {
-                let split = rest.split_at_checked(length).filter(|(_, body)| body.len() == u32_at(34) as usize);
+                let split = rest.split_at_checked(length).filter(|(_, body)| body.len() == u32_at(42) as usize);
                 let (metadata, body) = split.ok_or_else(|| corrupt("it is not as long as its message"))?;
                 Some(read_rows(metadata, body, schema)?)
             }
         };
-        Ok(Self { from: u32_at(2), number: i64_at(6) as u64, progress, rows })
+        Ok(Self { from: u32_at(2), number: i64_at(6) as u64, progress, ready_at: i64_at(30), rows })
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
 
     fn record(rows: Option<RecordBatch>) -> ExchangeRecord {
         let progress = Progress { event: -7, processing: i64::MAX, idle: true };
-        ExchangeRecord { from: 23, number: 1 << 40, progress, rows }
+        ExchangeRecord { from: 23, number: 1 << 40, progress, ready_at: 1_700_000_000_000, rows }
     }
 
     #[test]

@@ -93,10 +93,10 @@ impl ExchangeStep {
 
     // ---- sending
 
-    pub fn send_rows(&mut self, rows: &RecordBatch, outputs: &mut Outputs) -> Result<()> {
+    pub fn send_rows(&mut self, rows: &RecordBatch, now: i64, outputs: &mut Outputs) -> Result<()> {
         let Self { partitioner, router, links, outbound, exchange, task, .. } = self;
         partitioner.split(rows, |to, rows| match outbound {
-            Some(outbound) if !router.is_local(to) => outbound.push(to, rows, links, outputs),
+            Some(outbound) if !router.is_local(to) => outbound.push(to, rows, now, links, outputs),
             _ => {
                 router.send(Envelope { exchange: *exchange, from: *task, to, payload: Payload::Rows(rows) });
                 Ok(())
@@ -111,10 +111,10 @@ impl ExchangeStep {
         }
     }
 
-    pub fn end_epoch(&mut self, epoch: u64, outputs: &mut Outputs) -> Result<()> {
+    pub fn end_epoch(&mut self, epoch: u64, now: i64, outputs: &mut Outputs) -> Result<()> {
         self.send_to_local(|| Payload::EndOfEpoch(epoch));
         match &mut self.outbound {
-            Some(outbound) => outbound.end_epoch(&mut self.links, outputs),
+            Some(outbound) => outbound.end_epoch(now, &mut self.links, outputs),
             None => Ok(()),
         }
     }
