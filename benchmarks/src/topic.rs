@@ -157,7 +157,7 @@ pub(crate) fn create(bootstrap_servers: &str, topic: &str, partitions: u64) -> R
     loop {
         let results = wait_for(admin(bootstrap_servers)?.create_topics([&new], &AdminOptions::new()))?;
         match results.into_iter().next() {
-            Some(Ok(_)) => return Ok(()),
+            Some(Ok(_)) => return await_partitions(bootstrap_servers, topic, partitions, deadline),
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(100));
             }
@@ -165,6 +165,16 @@ pub(crate) fn create(bootstrap_servers: &str, topic: &str, partitions: u64) -> R
             None => bail!("creating topic {topic}: the broker did not answer for it"),
         }
     }
+}
+
+/// The broker knows of a topic a moment after its controller does.
+fn await_partitions(bootstrap_servers: &str, topic: &str, count: u64, deadline: Instant) -> Result<()> {
+    let consumer = consumer(bootstrap_servers)?;
+    while partitions(&consumer, topic)? != Some(count) {
+        anyhow::ensure!(Instant::now() < deadline, "topic {topic} was created and is not there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 pub(crate) fn delete(bootstrap_servers: &str, topic: &str) -> Result<()> {
