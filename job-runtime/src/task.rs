@@ -83,6 +83,7 @@ pub struct Task {
     moved: bool,
     /// Something came from a source, or time from a clock, in this epoch.
     fed: bool,
+    end_said: bool,
     epoch: u64,
     /// The epoch's end, under way.
     ending: Option<Ending>,
@@ -132,6 +133,7 @@ impl Task {
             positions,
             moved: false,
             fed: false,
+            end_said: false,
             epoch: 1,
             ending: None,
             suspended: None,
@@ -499,6 +501,13 @@ impl Task {
         self.context.outputs.hold();
         self.drain_backlog()?;
         Ok(prepared)
+    }
+
+    /// Whether it has just come to the end of all input; said once.
+    pub fn take_end(&mut self) -> bool {
+        let ended = !self.end_said && self.backlog.is_empty() && self.nodes.iter().all(TaskNode::is_at_end);
+        self.end_said |= ended;
+        ended
     }
 
     /// What the commit that was just prepared says of the exchanges.

@@ -197,6 +197,7 @@ impl TaskThread {
                 task.scan_progress(source.scan(), progress, &active)?;
             }
         }
+        self.tasks.iter_mut().filter_map(|task| task.take_end().then_some(())).for_each(|()| self.gate.input_ended());
         let watermark = self.tasks.iter().map(Task::watermark).filter(|&w| w != i64::MIN && w != i64::MAX).min();
         if let Some(watermark) = watermark {
             self.metrics.set_watermark(watermark);

@@ -33,6 +33,8 @@ pub enum Event {
     Committed { retried: bool },
     /// Stop after one more commit.
     StopRequested,
+    /// Every bounded input has ended, so there is nothing to wait for.
+    InputEnded,
     /// Make everything up to the next commit durable, and commit soon, even if nothing has changed.
     CheckpointRequested,
 }
@@ -80,6 +82,7 @@ pub struct EpochMachine {
     /// Committed or prepared, and not in RocksDB.
     pending_bytes: usize,
     stop: bool,
+    input_ended: bool,
     /// A checkpoint is asked for; it follows the commit of the next epoch that ends.
     checkpoint: Asked,
 }
@@ -109,6 +112,7 @@ impl EpochMachine {
             last: false,
             pending_bytes: 0,
             stop: false,
+            input_ended: false,
             checkpoint: Asked::Not,
         }
     }
@@ -125,8 +129,12 @@ impl EpochMachine {
         match (event, self.state) {
             (Event::Tick { produced }, State::Open) => {
                 let due = now >= self.opened_at + self.settings.commit_interval;
-                let asked = self.stop || self.checkpoint == Asked::Yes;
+                let asked = self.stop || self.input_ended || self.checkpoint == Asked::Yes;
                 if due || asked || produced >= self.settings.epoch_bytes { self.end(now) } else { Vec::new() }
+            }
+            (Event::InputEnded, state) => {
+                self.input_ended = true;
+                if state == State::Open { self.end(now) } else { Vec::new() }
             }
             (Event::CheckpointRequested, state) => {
                 self.checkpoint = Asked::Yes;
@@ -296,6 +304,16 @@ mod tests {
         machine.step(prepared(true), INTERVAL);
         let after = [Effect::Apply { epoch: 1, checkpoint: true }, Effect::Done { finished: false }];
         assert_eq!(machine.step(retried, INTERVAL), after);
+    }
+
+    #[test]
+    fn an_epoch_ends_at_once_when_there_is_no_more_input() {
+        let mut machine = machine(1);
+        let end = |epoch| Effect::EndEpoch { epoch, heartbeat: false, last: false };
+        assert_eq!(machine.step(Event::InputEnded, Duration::ZERO), [end(1)]);
+        machine.step(prepared(true), Duration::ZERO);
+        machine.step(COMMITTED, Duration::ZERO);
+        assert_eq!(machine.step(Event::Tick { produced: 0 }, Duration::ZERO), [end(2)], "results may still follow");
     }
 
     #[test]

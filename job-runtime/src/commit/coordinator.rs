@@ -78,6 +78,7 @@ struct Progressing {
     offsets_at: Duration,
     outcome: Option<Outcome>,
     stop_seen: bool,
+    end_seen: bool,
     /// A savepoint's request to write, until the checkpoint that it waits for.
     write: Option<WriteRequest>,
 }
@@ -133,6 +134,10 @@ impl Coordinator<'_> {
         if !progressing.stop_seen && self.stop.load(Ordering::Acquire) {
             progressing.stop_seen = true;
             return Ok(Event::StopRequested);
+        }
+        if !progressing.end_seen && self.gate.inputs_ended() == self.assignment.tasks().count() as u64 {
+            progressing.end_seen = true;
+            return Ok(Event::InputEnded);
         }
         if let Some(request) = self.pause.take_write() {
             progressing.write = Some(request);

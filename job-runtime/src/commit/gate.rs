@@ -16,6 +16,8 @@ pub struct EpochGate {
     /// The epoch whose transaction takes records.
     open: AtomicU64,
     committed: AtomicU64,
+    /// Tasks that have no more input.
+    ended: AtomicU64,
     /// Sources and processing time stand still, for a savepoint.
     paused: AtomicBool,
     /// Nothing more is to be done: after the last commit, or because something failed.
@@ -48,6 +50,7 @@ impl EpochGate {
             heartbeat: AtomicBool::new(false),
             open: AtomicU64::new(1),
             committed: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             producer,
@@ -78,6 +81,16 @@ impl EpochGate {
 
     pub fn is_open(&self, epoch: u64) -> bool {
         self.open.load(Ordering::Acquire) == epoch
+    }
+
+    /// A task has read all of its bounded inputs, and time has come to its end.
+    pub fn input_ended(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many tasks have.
+    pub fn inputs_ended(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
     }
 
     pub fn set_paused(&self, paused: bool) {
