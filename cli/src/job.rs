@@ -4,7 +4,7 @@
 use crate::report::Failure;
 use millrace_crds::StreamJob;
 use millrace_crds::stream_job::{self, KafkaSpec, StreamJobSpec};
-use millrace_job_runtime::job::{ErrorPolicies, ErrorPolicy, Job, JobIdentity, Kafka, MemoryLimits};
+use millrace_job_runtime::job::{ErrorPolicies, ErrorPolicy, ImageLimits, Job, JobIdentity, Kafka, MemoryLimits};
 use millrace_planner::plan::{Connector, Plan};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,7 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
             epoch: bytes(limits.epoch_memory),
             rocksdb: bytes(limits.state_memory),
         },
+        images: ImageLimits::default(),
     }
 }
 

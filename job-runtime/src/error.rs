@@ -76,9 +76,11 @@ impl From<ProtocolError> for Error {
     fn from(error: ProtocolError) -> Self {
         let kind = match error {
             ProtocolError::Superseded { .. } => ErrorKind::StandDown,
-            ProtocolError::Corrupt(_) | ProtocolError::LaterFormat { .. } | ProtocolError::BrokenLink { .. } => {
-                ErrorKind::FailJob
-            }
+            ProtocolError::Corrupt(_)
+            | ProtocolError::LaterFormat { .. }
+            | ProtocolError::BrokenLink { .. }
+            | ProtocolError::StateLost { .. }
+            | ProtocolError::LogLostItsTail { .. } => ErrorKind::FailJob,
         };
         Self::new(kind, error.to_string())
     }

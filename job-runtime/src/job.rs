@@ -43,6 +43,9 @@ pub struct Job {
     /// Threads that run tasks; None: the machine's cores, at most one a task.
     pub threads: Option<usize>,
     pub memory: MemoryLimits,
+    /// A file of an earlier version says nothing of them.
+    #[serde(default)]
+    pub images: ImageLimits,
 }
 
 /// Names topics and transactional ids; the same identity finds the same state again.
@@ -112,6 +115,25 @@ pub struct MemoryLimits {
     pub epoch: usize,
     /// RocksDB's block cache and memtables.
     pub rocksdb: usize,
+}
+
+/// When a task's state is copied into its log, so that the log before it can be cut.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ImageLimits {
+    /// Never before the log has so many bytes since the last copy.
+    pub tail_bytes_min: u64,
+    /// Nor before these are more than so many times the state's. What a log takes at most is about the state
+    /// once more than that.
+    pub tail_bytes_per_state_byte: u64,
+    /// Of a copy, in one transaction. A copy of a large state takes many.
+    pub bytes_per_epoch: usize,
+}
+
+impl Default for ImageLimits {
+    fn default() -> Self {
+        Self { tail_bytes_min: 64 << 20, tail_bytes_per_state_byte: 2, bytes_per_epoch: 16 << 20 }
+    }
 }
 
 impl Job {

@@ -37,6 +37,9 @@ pub struct Metrics {
     commit_duration: Histogram,
     pub checkpoints: Counter,
     checkpoint_duration: Histogram,
+    images: Counter,
+    image_bytes: Counter,
+    log_tail: Gauge,
     pub restarts: Counter,
     restore_duration: Histogram,
     restored_log_records: Counter,
@@ -47,6 +50,8 @@ pub struct Metrics {
     watermark_millis: AtomicI64,
     last_commit_millis: AtomicI64,
     last_checkpoint_millis: AtomicI64,
+    last_image_millis: AtomicI64,
+    last_image_bytes: AtomicI64,
     positions: Mutex<BTreeMap<(String, i32), PartitionStatus>>,
     phase: Mutex<Phase>,
     tasks: Mutex<BTreeMap<u32, TaskStatus>>,
@@ -75,8 +80,16 @@ pub struct Restore {
     pub at: i64,
     /// From its beginning, fencing and claiming included.
     pub seconds: f64,
-    /// Tasks that went on from a checkpoint on the volume; the others read their whole log.
+    /// Tasks that went on from a checkpoint on the volume.
     pub tasks_from_volume: u32,
+    /// From an image in their log.
+    pub tasks_from_image: u32,
+    /// From a checkpoint in the object store.
+    pub tasks_from_checkpoint: u32,
+    /// From the log alone, which has all of it; new tasks too.
+    pub tasks_from_log: u32,
+    /// Bytes of state in the images that were loaded.
+    pub image_bytes: u64,
     /// Records of the task logs that were read.
     pub log_records: u64,
 }
@@ -136,6 +149,14 @@ pub struct Status {
     pub checkpoints: u64,
     /// Epoch milliseconds; None before the first.
     pub last_checkpoint: Option<i64>,
+    /// Images of tasks' states written into their logs.
+    pub images: u64,
+    /// Epoch milliseconds; None before the first.
+    pub last_image: Option<i64>,
+    /// Of state, in the last image.
+    pub last_image_bytes: Option<i64>,
+    /// About how much the task logs have since their last images.
+    pub log_tail_bytes: i64,
     /// The least watermark of all tasks, epoch milliseconds; None before the first.
     pub watermark: Option<i64>,
     pub restarts: u64,
@@ -171,6 +192,9 @@ impl Default for Metrics {
             commit_duration: seconds(),
             checkpoints: Counter::default(),
             checkpoint_duration: seconds(),
+            images: Counter::default(),
+            image_bytes: Counter::default(),
+            log_tail: Gauge::default(),
             restarts: Counter::default(),
             restore_duration: seconds(),
             restored_log_records: Counter::default(),
@@ -181,6 +205,8 @@ impl Default for Metrics {
             watermark_millis: AtomicI64::new(i64::MIN),
             last_commit_millis: AtomicI64::new(i64::MIN),
             last_checkpoint_millis: AtomicI64::new(i64::MIN),
+            last_image_millis: AtomicI64::new(i64::MIN),
+            last_image_bytes: AtomicI64::new(i64::MIN),
             positions: Mutex::default(),
             phase: Mutex::new(Phase::Restoring),
             tasks: Mutex::default(),
@@ -211,6 +237,19 @@ impl Default for Metrics {
             "Time a checkpoint took",
             Unit::Seconds,
             metrics.checkpoint_duration.clone(),
+        );
+        registry.register("images", "Images of tasks' states written into their logs", metrics.images.clone());
+        registry.register_with_unit(
+            "image_state",
+            "Bytes of state in the images written",
+            Unit::Bytes,
+            metrics.image_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "log_tail",
+            "About how much the task logs have since their last images",
+            Unit::Bytes,
+            metrics.log_tail.clone(),
         );
         registry.register("worker_restarts", "Restarts of the worker inside its process", metrics.restarts.clone());
         registry.register_with_unit(
@@ -260,6 +299,18 @@ impl Metrics {
         self.checkpoints.inc();
         self.checkpoint_duration.observe(seconds);
         self.last_checkpoint_millis.store(at, Ordering::Relaxed);
+    }
+
+    /// An image of so many bytes of state is complete.
+    pub fn image_written(&self, at: i64, bytes: u64) {
+        self.images.inc();
+        self.image_bytes.inc_by(bytes);
+        self.last_image_millis.store(at, Ordering::Relaxed);
+        self.last_image_bytes.store(bytes as i64, Ordering::Relaxed);
+    }
+
+    pub fn set_log_tail(&self, bytes: u64) {
+        self.log_tail.set(bytes as i64);
     }
 
     /// The worker has its tasks, under a new start.
@@ -338,6 +389,10 @@ impl Metrics {
             last_commit: known(&self.last_commit_millis),
             checkpoints: self.checkpoints.get(),
             last_checkpoint: known(&self.last_checkpoint_millis),
+            images: self.images.get(),
+            last_image: known(&self.last_image_millis),
+            last_image_bytes: known(&self.last_image_bytes),
+            log_tail_bytes: self.log_tail.get(),
             watermark: known(&self.watermark_millis),
             restarts: self.restarts.get(),
             worker: self.place.lock().unwrap_or_else(PoisonError::into_inner).clone(),

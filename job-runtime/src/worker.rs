@@ -2,7 +2,9 @@
 //! a person must see ends the worker.
 
 use crate::commit::coordinator::{Coordinator, ScanOffsets};
+use crate::commit::covers::Covers;
 use crate::commit::gate::EpochGate;
+use crate::commit::recover::Origin;
 use crate::commit::start::{self, StartRequest, Started};
 use crate::control::WorkerControl;
 use crate::env::Clock;
@@ -190,10 +192,15 @@ impl Supervisor {
             exchanges: exchange_consumer.as_deref(),
         }
         .settle()?;
+        let from = |origin| started.origins.values().filter(|of| **of == origin).count() as u32;
         let restore = Restore {
             at: clock.now_millis(),
             seconds: (clock.monotonic() - begun).as_secs_f64(),
-            tasks_from_volume: started.from_volume,
+            tasks_from_volume: from(Origin::Volume),
+            tasks_from_image: from(Origin::Image),
+            tasks_from_checkpoint: from(Origin::Checkpoint),
+            tasks_from_log: from(Origin::Log),
+            image_bytes: started.image_bytes,
             log_records: started.replayed,
         };
         self.metrics.restored(&started.attempt, place(job, &assignment), restore);
@@ -202,7 +209,9 @@ impl Supervisor {
             worker = assignment.ordinal,
             workers = assignment.replicas,
             tasks = assignment.parallelism,
-            from_volume = started.from_volume,
+            from_volume = restore.tasks_from_volume,
+            from_image = restore.tasks_from_image,
+            from_checkpoint = restore.tasks_from_checkpoint,
             replayed = started.replayed,
             seconds = restore.seconds,
             "restored"
@@ -256,6 +265,8 @@ impl Supervisor {
             let has_group = scan.options.group_id.is_some();
             (self.job.plan.nodes[id].operator_id, ScanOffsets { consumer: scan.consumer.clone(), has_group })
         });
+        let tails = started.claims.iter().map(|(&task, &claim)| (task, claim, started.log_tails[&task]));
+        let covers = Covers::start(&self.job.images, log.clone(), tails, self.metrics.clone())?;
         let coordinator = Coordinator {
             job: &self.job,
             attempt: started.attempt,
@@ -273,6 +284,7 @@ impl Supervisor {
             pause: self.pause.clone(),
             read_from: started.claims.iter().map(|(&task, claim)| (task, claim + 1)).collect(),
             checkpointer: Checkpointer::start(started.stores, holder, self.clock.clone())?,
+            covers,
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
         };

@@ -20,6 +20,20 @@ pub enum ProtocolError {
         "the exchange's records from task {upstream} to task {task} are not whole: expected number {expected}, found {found}"
     )]
     BrokenLink { upstream: u32, task: u32, expected: u64, found: u64 },
+    /// Nothing that is left has the state of a task.
+    #[error(
+        "the state of task {task} is lost: its log begins at offset {log_start}, its volume has no state that the log goes \
+         on from, and the log has no complete image and no checkpoint. Put the volume back that the job ran on last, \
+         restore the job from a savepoint, or start it anew"
+    )]
+    StateLost { task: u32, log_start: i64 },
+    /// The volume knows of more than the log has.
+    #[error(
+        "the log of task {task} ends at offset {log_end}, and the state on its volume goes on from offset {volume}: the log \
+         has lost records, or its topic was deleted and made again. Restore the job from a savepoint, or start it \
+         anew with an empty state directory"
+    )]
+    LogLostItsTail { task: u32, volume: i64, log_end: i64 },
 }
 
 pub type Result<T, E = ProtocolError> = std::result::Result<T, E>;

@@ -1,8 +1,9 @@
 //! The records of a task log, versioned: `version (u8) | kind (u8) | body`. Claims and commits are JSON,
-//! so that a person can read a log with any Kafka tool; batches of state changes are binary, with a CRC.
-//! Kind numbers are persisted and never reused.
+//! so that a person can read a log with any Kafka tool; batches of state changes and images are binary, with a
+//! CRC. Kind numbers are persisted and never reused.
 
 use crate::error::{ProtocolError, Result, corrupt};
+use crate::replay::Applied;
 use serde::{Deserialize, Serialize};
 
 /// Of every record's first byte.
@@ -12,11 +13,16 @@ const CLAIM: u8 = 1;
 const RELEASE: u8 = 2;
 const BATCH: u8 = 3;
 const COMMIT: u8 = 4;
+const IMAGE: u8 = 5;
+const CHECKPOINT: u8 = 6;
 
 /// Length of version and kind.
 const PREFIX: usize = 2;
 /// Length of a batch's body before its changes: claim offset and CRC.
 const BATCH_HEADER: usize = 12;
+/// Length of an image part's body before what it covers and its entries: claim offset, id, part, the length of
+/// what it covers, and CRC.
+const IMAGE_HEADER: usize = 28;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum LogRecord<'a> {
@@ -27,6 +33,10 @@ pub enum LogRecord<'a> {
     /// State changes that the next `Commit` makes valid.
     Batch(Batch<'a>),
     Commit(Commit),
+    /// A part of a copy of the task's state.
+    Image(Image<'a>),
+    /// A copy of the task's state is in the object store.
+    Checkpoint(Checkpoint),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +94,36 @@ pub struct SourcePosition {
     pub end: Option<i64>,
 }
 
+/// An image's parts are numbered from 0; they may be spread over several transactions, with anything else
+/// between them. Only an image that has all of them counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image<'a> {
+    /// Offset of the claim under which it was written.
+    pub claim: i64,
+    /// Tells it from other images under the same claim.
+    pub id: u64,
+    pub part: u32,
+    /// In the last part: how far the state has come that the image is of.
+    pub last: Option<Applied>,
+    /// Laid out as the changes of a batch that makes this state of an empty one.
+    pub entries: &'a [u8],
+}
+
+/// The object store has all of it before this is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// Offset of the claim under which it was written.
+    pub claim: i64,
+    /// Key of the object that lists the others.
+    pub manifest: String,
+    /// Of that object, in hexadecimal.
+    pub sha256: String,
+    /// Of all its objects together.
+    pub bytes: u64,
+    pub applied: Applied,
+}
+
 impl LogRecord<'_> {
     pub fn encode(&self) -> Vec<u8> {
         let json = |kind: u8, body: serde_json::Result<Vec<u8>>| {
@@ -103,6 +143,8 @@ impl LogRecord<'_> {
                 bytes.extend(batch.changes);
                 bytes
             }
+            Self::Image(image) => encode_image(image),
+            Self::Checkpoint(checkpoint) => json(CHECKPOINT, serde_json::to_vec(checkpoint)),
         }
     }
 
@@ -119,6 +161,8 @@ impl LogRecord<'_> {
             RELEASE => parse("release", body).map(LogRecord::Release),
             COMMIT => parse("commit", body).map(LogRecord::Commit),
             BATCH => decode_batch(body).map(LogRecord::Batch),
+            IMAGE => decode_image(body).map(LogRecord::Image),
+            CHECKPOINT => parse("checkpoint", body).map(LogRecord::Checkpoint),
             other => Err(corrupt(format!("a record is of unknown kind {other}"))),
         }
     }
@@ -141,6 +185,45 @@ fn decode_batch(body: &[u8]) -> Result<Batch<'_>> {
     Ok(Batch { claim, changes })
 }
 
+fn encode_image(image: &Image<'_>) -> Vec<u8> {
+    let last = image.last.as_ref().map(|applied| serde_json::to_vec(applied).expect("plain data always serialises"));
+    let last = last.unwrap_or_default();
+    let mut bytes = Vec::with_capacity(PREFIX + IMAGE_HEADER + last.len() + image.entries.len());
+    bytes.extend([LOG_FORMAT, IMAGE]);
+    bytes.extend(image.claim.to_le_bytes());
+    bytes.extend(image.id.to_le_bytes());
+    bytes.extend(image.part.to_le_bytes());
+    bytes.extend((last.len() as u32).to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[PREFIX..]);
+    let crc = crc32c::crc32c_append(crc32c::crc32c_append(crc, &last), image.entries);
+    bytes.extend(crc.to_le_bytes());
+    bytes.extend(last);
+    bytes.extend(image.entries);
+    bytes
+}
+
+fn decode_image(body: &[u8]) -> Result<Image<'_>> {
+    if body.len() < IMAGE_HEADER {
+        return Err(corrupt("a part of an image is shorter than its header"));
+    }
+    let (header, rest) = body.split_at(IMAGE_HEADER);
+    let (fields, crc) = header.split_at(IMAGE_HEADER - 4);
+    if crc32c::crc32c_append(crc32c::crc32c(fields), rest).to_le_bytes() != crc {
+        return Err(corrupt("a part of an image fails its checksum"));
+    }
+    let number = |at: usize| u32::from_le_bytes(fields[at..at + 4].try_into().expect("four bytes"));
+    let (last, entries) = rest
+        .split_at_checked(number(20) as usize)
+        .ok_or_else(|| corrupt("a part of an image is shorter than it says"))?;
+    Ok(Image {
+        claim: i64::from_le_bytes(fields[..8].try_into().expect("eight bytes")),
+        id: u64::from_le_bytes(fields[8..16].try_into().expect("eight bytes")),
+        part: number(16),
+        last: if last.is_empty() { None } else { Some(parse("part of an image", last)?) },
+        entries,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +238,10 @@ mod tests {
             end: None,
         };
         Commit { claim: 5, sequence: 9, positions: vec![position] }
+    }
+
+    fn applied() -> Applied {
+        Applied { log_offset: 12, commit: commit(), generation: 2, transactional_id: "ns.uid.1.2.0".into() }
     }
 
     #[test]
@@ -172,6 +259,15 @@ mod tests {
             LogRecord::Release(Release { attempt: "start".into() }),
             LogRecord::Batch(Batch { claim: 5, changes: b"changes" }),
             LogRecord::Commit(commit()),
+            LogRecord::Image(Image { claim: 5, id: 1 << 40, part: 0, last: None, entries: b"entries" }),
+            LogRecord::Image(Image { claim: 5, id: 1 << 40, part: 1, last: Some(applied()), entries: b"" }),
+            LogRecord::Checkpoint(Checkpoint {
+                claim: 5,
+                manifest: "job/1/0/manifest".into(),
+                sha256: "ab".into(),
+                bytes: 1 << 30,
+                applied: applied(),
+            }),
         ];
         for record in records {
             assert_eq!(LogRecord::decode(&record.encode()).unwrap(), record);
@@ -184,6 +280,18 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         let error = LogRecord::decode(&bytes).unwrap_err();
         assert!(error.to_string().contains("checksum"), "{error}");
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_part_of_an_image_is_corruption() {
+        let part = Image { claim: 5, id: 3, part: 1, last: Some(applied()), entries: b"entries" };
+        let bytes = LogRecord::Image(part).encode();
+        for at in PREFIX..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            assert!(LogRecord::decode(&bytes).is_err(), "byte {at}");
+            assert!(LogRecord::decode(&bytes[..at]).is_err(), "cut off at byte {at}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! committed, every claim before that one's is void for good.
 
 use crate::error::{Result, corrupt};
-use crate::record::{Batch, Claim, Commit, LogRecord};
+use crate::record::{Batch, Checkpoint, Claim, Commit, Image, LogRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -74,6 +74,10 @@ impl TaskReplay {
                 self.open.push((*claim, changes.to_vec()));
             }
             LogRecord::Commit(commit) => self.commit(offset, commit)?,
+            // Copies of the state change nothing in it.
+            LogRecord::Image(Image { claim, .. }) | LogRecord::Checkpoint(Checkpoint { claim, .. }) => {
+                self.holder_of(*claim, offset)?;
+            }
         }
         Ok(())
     }
@@ -204,6 +208,15 @@ mod tests {
         read.read(5, &batch(0, b"z")).unwrap();
         read.read(6, &commit(0, 3)).unwrap();
         assert_eq!(read.take(0).unwrap().changes, [b"z".to_vec()]);
+    }
+
+    #[test]
+    fn images_are_passed_over_and_must_be_of_somebody_who_may_write() {
+        let image = |claim| LogRecord::Image(Image { claim, id: 1, part: 0, last: None, entries: b"z" });
+        let log = [claim(1, "a"), batch(0, b"x"), image(0), commit(0, 1), image(0), batch(0, b"y"), commit(0, 2)];
+        assert_eq!(replay(&log).unwrap().take(0).unwrap().changes, [b"x".to_vec(), b"y".to_vec()]);
+        let error = replay(&[claim(1, "a"), claim(2, "b"), commit(1, 1), image(0)]).unwrap_err();
+        assert!(error.to_string().contains("void or unknown"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use crate::assignment::Assignment;
 use crate::error::{ProtocolError, Result};
-use crate::record::{Batch, Claim, Commit, LogRecord};
+use crate::record::{Batch, Checkpoint, Claim, Commit, Image, LogRecord};
 use crate::replay::{Applied, Portion, TaskReplay};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,7 +134,10 @@ impl StartMachine {
                 state.foreign = None;
                 Ok(())
             }
-            LogRecord::Batch(Batch { claim, .. }) | LogRecord::Commit(Commit { claim, .. }) => {
+            LogRecord::Batch(Batch { claim, .. })
+            | LogRecord::Commit(Commit { claim, .. })
+            | LogRecord::Image(Image { claim, .. })
+            | LogRecord::Checkpoint(Checkpoint { claim, .. }) => {
                 if let Some(foreign) = state.foreign.as_mut().filter(|foreign| foreign.claim == *claim) {
                     foreign.latest = offset;
                 }

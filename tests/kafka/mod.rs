@@ -11,6 +11,8 @@ mod stop;
 mod kill;
 mod twins;
 mod workers;
+mod images;
+mod volumes;
 mod savepoints;
 mod commits;
 mod partitions;

@@ -170,28 +170,19 @@ impl fmt::Display for Behind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_job_runtime::metrics::Metrics;
     use std::collections::BTreeMap;
 
     fn status(records: u64) -> Status {
         Status {
             phase: Phase::Running,
-            attempt: None,
-            savepoint: None,
             source_records: records,
-            source_bytes: 0,
             sink_records: 7,
             failed_rows: BTreeMap::from([("late", 2)]),
             commits: 24,
-            last_commit: None,
-            checkpoints: 0,
-            last_checkpoint: None,
             watermark: Some(98_800),
-            restarts: 0,
-            worker: None,
-            restore: None,
             lag: Some(1_234),
-            tasks: Vec::new(),
-            partitions: Vec::new(),
+            ..Metrics::default().status()
         }
     }
 

@@ -1,6 +1,7 @@
 //! Drives the epochs of a worker: performs what the epoch machine says, with the real producer, the
 //! checkpointer and the consumers' group offsets.
 
+use super::covers::Covers;
 use super::gate::{EpochGate, Prepared, Report};
 use super::log::{self, transaction_timeout};
 use crate::env::Clock;
@@ -17,6 +18,7 @@ use crate::state::checkpointer::Checkpointer;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::epoch::{Effect, EpochMachine, EpochSettings, Event};
 use millrace_protocol::record::{LogRecord, Release};
+use millrace_protocol::recover::LogRange;
 use millrace_protocol::savepoint::TaskCut;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +66,7 @@ pub struct Coordinator<'a> {
     pub stop: Arc<AtomicBool>,
     pub pause: Arc<Pause>,
     pub checkpointer: Checkpointer,
+    pub covers: Covers,
     /// By task: where a start from the next checkpoint begins to read the log; at first behind our claims.
     pub read_from: BTreeMap<u32, i64>,
     pub metrics: Arc<Metrics>,
@@ -110,6 +113,8 @@ impl Coordinator<'_> {
                 self.checkpointer.finish()?;
                 return Ok(outcome);
             }
+            // A transaction is open whenever events are waited for.
+            self.covers.write(self.gate.producer())?;
         }
     }
 
@@ -162,8 +167,9 @@ impl Coordinator<'_> {
                 let retried = self.commit(release)?;
                 self.gate.set_committed(epoch);
                 self.pause.committed(still(&progressing.prepared));
-                let seconds = (self.clock.monotonic() - progressing.ended_at).as_secs_f64();
-                self.metrics.committed(self.clock.now_millis(), seconds);
+                let (at, now) = (self.clock.now_millis(), self.clock.monotonic());
+                self.metrics.committed(at, (now - progressing.ended_at).as_secs_f64());
+                self.covers.committed(at);
                 return Ok(machine.step(Event::Committed { retried }, self.clock.monotonic()));
             }
             Effect::Open { epoch, reuse } => {
@@ -220,6 +226,7 @@ impl Coordinator<'_> {
                 }
             }
             self.metrics.set_task(TaskStatus { task, sequence: commit.sequence });
+            self.covers.wrote(task, changes.as_bytes().len());
             self.checkpointer.committed(task, changes, commit)?;
         }
         if offsets_due {
@@ -227,12 +234,15 @@ impl Coordinator<'_> {
             self.tell_offsets(&positions);
         }
         if checkpoint {
-            let read_from = std::mem::take(&mut self.read_from);
-            self.read_from = self.log_ends()?;
+            let logs = self.log_ranges()?;
+            let ends = logs.iter().map(|(&task, log)| (task, log.end)).collect();
+            let read_from = std::mem::replace(&mut self.read_from, ends);
+            let cover = self.covers.at_checkpoint(&logs, self.admin.clone());
             let (metrics, admin) = (self.metrics.clone(), self.admin.clone());
             let received: Vec<_> = self.exchanges.iter().filter_map(|id| positions.remove(id)).flatten().collect();
-            self.checkpointer.checkpoint(read_from, move |done| {
+            self.checkpointer.checkpoint(read_from, move |done, stores| {
                 metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0);
+                cover(stores);
                 // What is received and committed is never read again. The next checkpoint tries again.
                 if !received.is_empty()
                     && let Err(error) = admin.delete_records(&received)
@@ -278,17 +288,17 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Where the task logs end: where the next checkpoint says that a start begins to read. Not this one, since
+    /// What there is of the task logs. Their ends are where the next checkpoint says that a start begins to read. Not this one, since
     /// somebody may have claimed the tasks after its commit. The next one is only made after a commit of our own,
     /// which shows that nobody had, now.
-    fn log_ends(&self) -> Result<BTreeMap<u32, i64>> {
-        let end = |task| {
+    fn log_ranges(&self) -> Result<BTreeMap<u32, LogRange>> {
+        let range = |task| {
             let found = self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30));
-            found.map(|(_, end)| (task, end))
+            found.map(|(start, end)| (task, LogRange { start, end }))
         };
         self.assignment
             .tasks()
-            .map(end)
+            .map(range)
             .collect::<Result<_>>()
             .map_err(|e| Error::restart_worker("could not read the ends of the task logs").caused_by(e))
     }

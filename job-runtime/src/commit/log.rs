@@ -11,6 +11,7 @@ use crate::kafka::{
     ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
 };
 use millrace_protocol::record::LogRecord;
+use millrace_protocol::recover::LogRange;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +132,8 @@ pub struct LogReader {
     consumer: Arc<PartitionConsumer>,
     queue: FetchQueue,
     topic: String,
-    ended: BTreeMap<u32, bool>,
+    /// By task: the offset at which its log was seen to end.
+    ended: BTreeMap<u32, Option<i64>>,
 }
 
 impl LogReader {
@@ -148,11 +150,12 @@ impl LogReader {
         };
         let topic = job.identity.log_topic();
         let consumer = PartitionConsumer::new(cluster, &settings)?;
-        let queue = FetchQueue::new(&consumer, 1024);
+        // A worker that has the tasks still may cut their logs.
+        let queue = FetchQueue::new(&consumer, 1024).expecting_cuts();
         let mut ended = BTreeMap::new();
         for (task, offset) in from {
             consumer.assign(&topic, task as i32, offset, &queue)?;
-            ended.insert(task, false);
+            ended.insert(task, None);
         }
         Ok(Self { consumer, queue, topic, ended })
     }
@@ -160,10 +163,20 @@ impl LogReader {
     /// Calls `visit(task, offset, record)` for what is there now. Returns when every partition's end was
     /// seen, or at the first error.
     pub fn read_to_end(&mut self, visit: &mut dyn FnMut(u32, i64, LogRecord<'_>) -> Result<()>) -> Result<()> {
-        while self.ended.values().any(|ended| !ended) {
+        while !self.has_ended() {
             self.read_some(visit)?;
         }
         Ok(())
+    }
+
+    /// Whether every log was read to its end, as that was then.
+    pub fn has_ended(&self) -> bool {
+        self.ended.values().all(Option::is_some)
+    }
+
+    /// Where a log was seen to end.
+    pub fn read_to(&self, task: u32) -> i64 {
+        self.ended.get(&task).copied().flatten().unwrap_or(0)
     }
 
     pub fn read_some(&mut self, visit: &mut dyn FnMut(u32, i64, LogRecord<'_>) -> Result<()>) -> Result<u64> {
@@ -172,8 +185,8 @@ impl LogReader {
         let mut count = 0;
         for item in fetched {
             match item {
-                Fetched::EndOfPartition { partition, .. } => {
-                    self.ended.insert(partition as u32, true);
+                Fetched::EndOfPartition { partition, next, .. } => {
+                    self.ended.insert(partition as u32, Some(next));
                 }
                 Fetched::Records(records) => {
                     let task = records.partition() as u32;
@@ -190,6 +203,15 @@ impl LogReader {
             }
         }
         Ok(count)
+    }
+
+    /// What there is of a log, up to the last record of open transactions too.
+    pub fn range(&self, task: u32) -> Result<LogRange> {
+        let ask = || self.consumer.watermarks(&self.topic, task as i32, Duration::from_secs(10));
+        // One after the other: asked for at once, the end may be the older of the two.
+        let (start, _) = ask()?;
+        let (_, end) = ask()?;
+        Ok(LogRange { start, end })
     }
 
     /// The offsets behind the last records, of open transactions too.

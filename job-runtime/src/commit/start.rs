@@ -1,16 +1,19 @@
 //! The start of a worker: performs what the protocol's start machine asks for, with Kafka and the stores on
 //! the volume.
 
+use super::covers::tail_bytes;
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
+use super::recover::{Origin, Recovered, recover};
 use crate::env::Clock;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::{ClientOptions, TransactionalProducer};
 use crate::savepoint::restore::Savepoint;
-use crate::state::store::{StoreMemory, TaskStore};
+use crate::state::store::TaskStore;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Claim, Commit, LogRecord};
+use millrace_protocol::recover::LogRange;
 use millrace_protocol::start::{Claimant, Effect, Event, StartMachine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,8 +37,12 @@ pub struct Started {
     pub attempt: String,
     /// Log records read to get here.
     pub replayed: u64,
-    /// Tasks whose state the volume had.
-    pub from_volume: u32,
+    /// From where the state came, before the tail of the log.
+    pub origins: BTreeMap<u32, Origin>,
+    /// Of the images that were loaded.
+    pub image_bytes: u64,
+    /// What the log has since its last cover, estimated.
+    pub log_tails: BTreeMap<u32, u64>,
     /// What tasks without a commit start from.
     pub savepoint: Option<Savepoint>,
 }
@@ -52,18 +59,9 @@ pub struct StartRequest<'a> {
 }
 
 pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
-    let mut stores = open_stores(request)?;
     let topic = request.job.identity.log_topic();
-    let (_, existed) =
-        log::ensure_topic(request.admin, request.clock, request.job, &topic, request.assignment.parallelism)?;
-    if !existed && stores.values().any(|s| s.applied().is_some()) {
-        return Err(Error::fail_job(format!(
-            "the job's log topic {topic} is gone while {} holds state of it: restore from a savepoint, or start the job anew \
-             with an empty state directory",
-            request.job.state_directory.display()
-        )));
-    }
-    let from_volume = stores.values().filter(|s| s.applied().is_some()).count() as u32;
+    log::ensure_topic(request.admin, request.clock, request.job, &topic, request.assignment.parallelism)?;
+    let Recovered { mut stores, origins, logs, image_bytes } = recover(request)?;
     let savepoint = load_savepoint(request, &mut stores)?;
     let attempt = uuid::Uuid::new_v4().to_string();
     let me = Claimant {
@@ -75,12 +73,12 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     };
     let applied = stores.iter().map(|(&task, store)| (task, store.applied()));
     let (machine, effects) = StartMachine::new(me, applied);
-    let mut start = Start { request, machine, producer: None, replay: None, replayed: 0 };
+    let mut start = Start { request, machine, producer: None, replay: None, replayed: 0, bytes: BTreeMap::new() };
     start.run(effects, &mut stores)?;
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
+    let (claims, replayed, log_tails) = (start.machine.claims(), start.replayed, start.log_tails(&logs));
     let producer = start.producer.expect("registered before it claimed");
-    let (claims, replayed) = (start.machine.claims(), start.replayed);
-    Ok(Started { producer, stores, claims, commits, attempt, replayed, from_volume, savepoint })
+    Ok(Started { producer, stores, claims, commits, attempt, replayed, origins, image_bytes, log_tails, savepoint })
 }
 
 /// Gives tasks that have no state yet that of the savepoint which the job starts from.
@@ -103,21 +101,14 @@ fn load_savepoint(request: &StartRequest<'_>, stores: &mut BTreeMap<u32, TaskSto
     Ok(Some(savepoint))
 }
 
-fn open_stores(request: &StartRequest<'_>) -> Result<BTreeMap<u32, TaskStore>> {
-    let tasks: Vec<u32> = request.assignment.tasks().collect();
-    let memory = StoreMemory::new(request.job.memory.rocksdb, tasks.len() as u32);
-    let identity = &request.job.identity;
-    let directory = &request.job.state_directory;
-    let open = |task| Ok((task, TaskStore::open(directory, &identity.uid, identity.incarnation, task, &memory)?));
-    tasks.into_iter().map(open).collect()
-}
-
 struct Start<'a> {
     request: &'a StartRequest<'a>,
     machine: StartMachine,
     producer: Option<Arc<TransactionalProducer>>,
     replay: Option<LogReader>,
     replayed: u64,
+    /// By task: bytes of changes and commits that the replay has read.
+    bytes: BTreeMap<u32, u64>,
 }
 
 impl Start<'_> {
@@ -195,8 +186,9 @@ impl Start<'_> {
         };
         let deadline = self.request.clock.monotonic() + PATIENCE;
         while !self.machine.has_read_own_claims() {
-            let machine = &mut self.machine;
+            let (machine, bytes) = (&mut self.machine, &mut self.bytes);
             let read = reader.read_some(&mut |task, offset, record| {
+                *bytes.entry(task).or_default() += tail_bytes(&record);
                 machine.replayed(task, offset, &record)?;
                 apply(machine, task, stores, REPLAY_BYTES)
             })?;
@@ -212,6 +204,19 @@ impl Start<'_> {
         }
         self.replay = Some(reader);
         Ok(self.machine.reclaim())
+    }
+
+    /// About how much the logs have since their starts, where their last covers are: what was read of it, and for
+    /// the rest as much an offset as that.
+    fn log_tails(&self, logs: &BTreeMap<u32, LogRange>) -> BTreeMap<u32, u64> {
+        let claims = self.machine.claims();
+        let tail = |(&task, log): (&u32, &LogRange)| {
+            let (from, read) = (self.machine.start_offset(task), self.bytes.get(&task).copied().unwrap_or(0));
+            let offsets = (claims[&task] + 1 - from).max(1) as u64;
+            let unread = from.saturating_sub(log.start).max(0) as u64;
+            (task, read + (u128::from(read) * u128::from(unread) / u128::from(offsets)) as u64)
+        };
+        logs.iter().map(tail).collect()
     }
 }
 

@@ -155,6 +155,8 @@ impl PartitionConsumer {
 pub struct FetchQueue {
     queue: Arc<Queue>,
     buffer: Vec<*mut sys::rd_kafka_message_t>,
+    /// Whether others may cut off the beginning of what is read.
+    expects_cuts: bool,
 }
 
 // SAFETY: the buffer's pointers are only touched through &mut self; the queue may be used from any thread.
@@ -194,7 +196,13 @@ impl FetchQueue {
         let pointer = unsafe { sys::rd_kafka_queue_new(consumer.consumer.client().native_ptr()) };
         let pointer = NonNull::new(pointer).expect("librdkafka allocates or aborts");
         let queue = Arc::new(Queue { pointer, consumer: consumer.clone() });
-        Self { queue, buffer: vec![std::ptr::null_mut(); capacity] }
+        Self { queue, buffer: vec![std::ptr::null_mut(); capacity], expects_cuts: false }
+    }
+
+    /// For partitions whose beginning others may cut off meanwhile: that a position is gone is then no loss, but a
+    /// reason to look anew.
+    pub fn expecting_cuts(self) -> Self {
+        Self { expects_cuts: true, ..self }
     }
 
     pub fn consumer(&self) -> &Arc<PartitionConsumer> {
@@ -239,6 +247,10 @@ impl FetchQueue {
                     let (topic, partition, next) =
                         (message.topic().to_owned(), message.raw().partition, message.raw().offset);
                     fetched.push(Fetched::EndOfPartition { topic, partition, next });
+                }
+                Some(code) if self.expects_cuts && is_out_of_range(code) => {
+                    let place = format!("{}-{}", message.topic(), message.raw().partition);
+                    outcome = outcome.and(Err(Error::restart_worker(format!("{place} was cut while it was read"))));
                 }
                 Some(code) => outcome = outcome.and(message.failure(code)),
             }
@@ -314,12 +326,10 @@ impl Message {
             Self::bytes(self.raw().payload, self.raw().len).map(|text| String::from_utf8_lossy(text).into_owned());
         let detail = detail.unwrap_or_else(|| error_text(code));
         match code {
-            RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
-                Err(Error::fail_job(format!(
-                    "the position of {place} is no longer in the topic ({detail}): its retention has removed records that \
+            code if is_out_of_range(code) => Err(Error::fail_job(format!(
+                "the position of {place} is no longer in the topic ({detail}): its retention has removed records that \
                  the job has not read. Restore from a savepoint, or start a new job at the position you choose"
-                )))
-            }
+            ))),
             RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
             | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => {
@@ -338,6 +348,12 @@ impl Message {
             }
         }
     }
+}
+
+/// Whether there is nothing at a position any more, or not yet.
+fn is_out_of_range(code: RDKafkaRespErr) -> bool {
+    use RDKafkaRespErr::{RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE};
+    matches!(code, RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
 }
 
 impl Drop for Message {

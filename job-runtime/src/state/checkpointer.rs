@@ -18,11 +18,13 @@ enum Message {
     /// The changes of a commit that has happened.
     Committed { task: u32, changes: StateChanges, commit: Commit },
     /// Make durable what has been handed over; the offsets are those at which a start from it begins to read.
-    Checkpoint { read_from: BTreeMap<u32, i64>, done: Box<dyn FnOnce(CheckpointDone) + Send> },
+    Checkpoint { read_from: BTreeMap<u32, i64>, done: Done },
     /// Look at the stores as the last checkpoint has left them.
     Inspect(Inspection),
 }
 
+/// Told when a checkpoint is durable, with the stores as they are then.
+type Done = Box<dyn FnOnce(CheckpointDone, &BTreeMap<u32, TaskStore>) + Send>;
 type Inspection = Box<dyn FnOnce(&BTreeMap<u32, TaskStore>) + Send>;
 
 /// A checkpoint as it was made.
@@ -71,7 +73,7 @@ impl Checkpointer {
     pub fn checkpoint(
         &mut self,
         read_from: BTreeMap<u32, i64>,
-        done: impl FnOnce(CheckpointDone) + Send + 'static,
+        done: impl FnOnce(CheckpointDone, &BTreeMap<u32, TaskStore>) + Send + 'static,
     ) -> Result<()> {
         self.send(Message::Checkpoint { read_from, done: Box::new(done) })
     }
@@ -150,7 +152,7 @@ fn run(
                     store.checkpoint()?;
                 }
                 let duration_millis = (clock.monotonic() - start).as_millis() as u64;
-                done(CheckpointDone { at: clock.now_millis(), duration_millis, bytes });
+                done(CheckpointDone { at: clock.now_millis(), duration_millis, bytes }, &stores);
             }
             Message::Inspect(look) => look(&stores),
         }

@@ -6,7 +6,9 @@
 
 use crate::error::{Error, Result};
 
+pub mod corruption;
 pub mod store;
+pub mod image;
 pub mod checkpointer;
 
 /// A state table of an operator; the numbers are persisted and never reused.
@@ -27,6 +29,16 @@ impl StateChanges {
         let length = u32::try_from(value.len() + 1).expect("a value of state is below 4 GiB");
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(value);
+    }
+
+    /// An entry as a store has it, with its whole key.
+    pub fn put_entry(&mut self, key: &[u8], value: &[u8]) {
+        let length = |bytes: usize| u32::try_from(bytes).expect("keys and values of state are below 4 GiB");
+        self.bytes.extend_from_slice(&length(key.len()).to_le_bytes());
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(&length(value.len() + 1).to_le_bytes());
+        self.bytes.extend_from_slice(value);
+        self.count += 1;
     }
 
     pub fn delete(&mut self, operator: u32, table: TableId, group: u16, key: &[u8]) {

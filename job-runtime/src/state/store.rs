@@ -2,6 +2,8 @@
 //! write-ahead log is off, Kafka's is used instead: what was written after the last flush is read from
 //! the task log again.
 
+use super::corruption::{StoreContext, open_failure};
+use super::image::ImageSource;
 use super::{EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use millrace_protocol::replay::Applied;
@@ -11,6 +13,7 @@ use rocksdb::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Operator id of the store's own entries; the planner gives it to no operator.
 pub const RESERVED_OPERATOR: u32 = u32::MAX;
@@ -44,24 +47,25 @@ impl StoreMemory {
 }
 
 pub struct TaskStore {
-    db: DB,
+    /// Shared with whoever reads an image of it.
+    db: Arc<DB>,
     path: PathBuf,
     applied: Option<Applied>,
 }
 
 impl TaskStore {
+    /// Where a task's store is in a state directory.
+    pub fn path_in(directory: &Path, task: u32) -> PathBuf {
+        directory.join(format!("task-{task}"))
+    }
+
     /// Opens or makes the store in `directory`. A store of another job, incarnation or task is refused.
     pub fn open(directory: &Path, job: &str, incarnation: u32, task: u32, memory: &StoreMemory) -> Result<Self> {
-        let path = directory.join(format!("task-{task}"));
+        let path = Self::path_in(directory, task);
         let operation = || format!("could not open the state in {}", path.display());
         std::fs::create_dir_all(&path).or_kind(ErrorKind::FailJob, operation())?;
-        let db = DB::open(&options(memory), &path).map_err(|error| {
-            // Whoever has it may be about to end; until then the volume is not ours.
-            let locked = error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("lock");
-            let kind = if locked { ErrorKind::Retry } else { ErrorKind::FailJob };
-            let hint = if locked { ": another process works in it" } else { "" };
-            Error::new(kind, format!("{}{hint}", operation())).caused_by(error)
-        })?;
+        let opened = DB::open(&options(memory), &path);
+        let db = Arc::new(opened.map_err(|error| open_failure(&path, operation(), error))?);
         let mut store = Self { db, path: path.clone(), applied: None };
         let expected = StoreIdentity { format: STORE_FORMAT, job: job.to_owned(), incarnation, task };
         match store.own_entry::<StoreIdentity>("identity")? {
@@ -114,9 +118,19 @@ impl TaskStore {
     pub fn checkpoint(&self) -> Result<()> {
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        self.db
-            .flush_opt(&options)
-            .or_kind(ErrorKind::FailJob, format!("could not write the checkpoint in {}", self.path.display()))
+        let operation = || format!("could not write the checkpoint in {}", self.path.display());
+        self.db.flush_opt(&options).of_store(&self.path, operation)
+    }
+
+    /// For a reader of the whole state, as of some moment.
+    pub fn image_source(&self) -> ImageSource {
+        ImageSource::new(self.db.clone(), self.path.clone())
+    }
+
+    /// About how much the state takes, compressed.
+    pub fn estimated_bytes(&self) -> u64 {
+        // It's an estimate: none is as good as nothing.
+        self.db.property_int_value(rocksdb::properties::ESTIMATE_LIVE_DATA_SIZE).ok().flatten().unwrap_or(0)
     }
 
     // ---- restoring from a savepoint
@@ -126,7 +140,8 @@ impl TaskStore {
         self.own_entry("base")
     }
 
-    /// Puts entries in that are no commit's, before the first one.
+    /// Puts entries in that are no commit's, before the first one: of an image or a savepoint. That all are there is
+    /// said afterwards.
     pub fn load(&mut self, changes: &[u8]) -> Result<()> {
         let mut batch = WriteBatch::default();
         for change in StateChanges::parse(changes) {
@@ -168,21 +183,21 @@ impl TaskStore {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.db
-            .write_opt(batch, &options)
-            .or_kind(ErrorKind::FailJob, format!("could not write the state in {}", self.path.display()))
+        let operation = || format!("could not write the state in {}", self.path.display());
+        self.db.write_opt(batch, &options).of_store(&self.path, operation)
     }
 
     fn own_entry<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
         let operation = || format!("could not read {name} of the state in {}", self.path.display());
-        match self.db.get(own_key(name)).or_kind(ErrorKind::FailJob, operation())? {
+        match self.db.get(own_key(name)).of_store(&self.path, operation)? {
             None => Ok(None),
             Some(json) => serde_json::from_slice(&json).map(Some).or_kind(ErrorKind::FailJob, operation()),
         }
     }
 }
 
-fn own_key(name: &str) -> Vec<u8> {
+/// The key of one of the store's own entries: `identity`, `applied`.
+pub(super) fn own_key(name: &str) -> Vec<u8> {
     let mut key = RESERVED_OPERATOR.to_be_bytes().to_vec();
     key.extend_from_slice(name.as_bytes());
     key
@@ -232,10 +247,8 @@ impl StateEntries for OperatorEntries<'_> {
             visit(key[4], group, &key[KEY_PREFIX..], value)?;
             iterator.next();
         }
-        iterator.status().or_kind(
-            ErrorKind::FailJob,
-            format!("could not read the state in {}: it may be corrupt", self.store.path.display()),
-        )
+        let operation = || format!("could not read the state in {}", self.store.path.display());
+        iterator.status().of_store(&self.store.path, operation)
     }
 }
 

@@ -156,6 +156,13 @@ impl Kafka {
         found.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
     }
 
+    /// Where each partition starts.
+    pub(crate) fn starts(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let client: BaseConsumer = self.client().create().expect("a client");
+        let start = |partition| client.fetch_watermarks(topic, partition, PATIENCE).expect("the leader answers").0;
+        (0..self.partitions(topic) as i32).map(|partition| (partition, start(partition))).collect()
+    }
+
     /// Where each partition ends, with what is not committed.
     pub(crate) fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
         let client: BaseConsumer = self.client().set("isolation.level", "read_uncommitted").create().expect("a client");

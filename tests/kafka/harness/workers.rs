@@ -38,6 +38,19 @@ impl<'a> Workers<'a> {
         &self.file
     }
 
+    /// Changes what the file says of the job, before workers are started with it.
+    pub(crate) fn adjust(&self, change: impl FnOnce(&mut serde_json::Value)) {
+        let text = std::fs::read_to_string(&self.file).expect("the file of the job");
+        let mut file: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        change(&mut file["job"]);
+        std::fs::write(&self.file, file.to_string()).expect("the folder is writable");
+    }
+
+    /// The state directory of this name.
+    pub(crate) fn volume(&self, state_dir: &str) -> PathBuf {
+        self.job.folder().join(state_dir)
+    }
+
     /// Starts worker `ordinal` of the `replicas` of a generation.
     pub(crate) fn start(&self, generation: u32, ordinal: u32, replicas: u32) -> Millrace {
         self.start_in(&format!("worker-{ordinal}-{}", generation % 2), generation, ordinal, replicas)
@@ -48,7 +61,7 @@ impl<'a> Workers<'a> {
         let numbers = [("--generation", generation), ("--ordinal", ordinal), ("--replicas", replicas)];
         let mut arguments = vec!["worker".to_owned(), self.file.display().to_string()];
         arguments.extend(numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]));
-        arguments.extend(["--state-dir".to_owned(), self.job.folder().join(state_dir).display().to_string()]);
+        arguments.extend(["--state-dir".to_owned(), self.volume(state_dir).display().to_string()]);
         arguments.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
         Millrace::start(arguments)
     }

@@ -1,6 +1,7 @@
 //! A model of a worker's volume: for each task a store of keys with the log offset up to which they hold.
 //! Writes are atomic and ordered, and lost at a power cut from some point on unless they were synced; that
-//! is what RocksDB without a log of its own promises. A volume may also be an old one, or somebody else's.
+//! is what RocksDB without a log of its own promises. A volume may also be an old one, somebody else's, or damaged:
+//! then checksums say so when it is opened, or not before its entries are read.
 
 use crate::random::Random;
 use millrace_protocol::replay::Applied;
@@ -32,11 +33,21 @@ struct Contents {
     applied: Option<Applied>,
 }
 
+/// When one notices that a store is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damage {
+    /// When it is opened, because it can't be or is marked.
+    Evident,
+    /// When its entries are read.
+    Hidden,
+}
+
 #[derive(Clone, Debug)]
 pub struct Store {
     pub identity: Identity,
     synced: Contents,
     unsynced: Vec<Write>,
+    damage: Option<Damage>,
 }
 
 /// One pod's volume.
@@ -45,6 +56,8 @@ pub struct Volume {
     /// Who works here, as the runtime keeps it in a file.
     pub holder: String,
     stores: BTreeMap<u32, Store>,
+    /// Stores that are being filled, beside those that they will replace.
+    filling: BTreeMap<u32, Store>,
 }
 
 impl Contents {
@@ -63,7 +76,22 @@ impl Contents {
 
 impl Store {
     pub fn new(identity: Identity) -> Self {
-        Self { identity, synced: Contents::default(), unsynced: Vec::new() }
+        Self { identity, synced: Contents::default(), unsynced: Vec::new(), damage: None }
+    }
+
+    /// Whether it can't be opened, or is marked as damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.damage == Some(Damage::Evident)
+    }
+
+    /// Marks it as damaged.
+    pub fn mark(&mut self) {
+        self.damage = Some(Damage::Evident);
+    }
+
+    /// Its entries, if their checksums are right.
+    pub fn read(&self) -> Option<BTreeMap<Key, Value>> {
+        if self.damage.is_some() { None } else { Some(self.entries()) }
     }
 
     fn now(&self) -> Contents {
@@ -97,7 +125,7 @@ impl Store {
 
 impl Volume {
     pub fn new(holder: String) -> Self {
-        Self { holder, stores: BTreeMap::new() }
+        Self { holder, stores: BTreeMap::new(), filling: BTreeMap::new() }
     }
 
     pub fn store(&mut self, task: u32) -> Option<&mut Store> {
@@ -108,18 +136,40 @@ impl Volume {
         self.stores.insert(task, store);
     }
 
+    /// Begins to fill a store beside the one that is there.
+    pub fn fill(&mut self, task: u32, store: Store) {
+        self.filling.insert(task, store);
+    }
+
+    pub fn filling(&mut self, task: u32) -> Option<&mut Store> {
+        self.filling.get_mut(&task)
+    }
+
+    /// A store that was filled, and is synced, takes its place.
+    pub fn filled(&mut self, task: u32) {
+        if let Some(store) = self.filling.remove(&task) {
+            self.stores.insert(task, store);
+        }
+    }
+
+    /// Removes what was not filled to its end.
+    pub fn stop_filling(&mut self) {
+        self.filling.clear();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.stores.values().all(|store| store.applied().is_none())
     }
 
     pub fn has_unsynced(&self) -> bool {
-        self.stores.values().any(|store| !store.unsynced.is_empty())
+        self.stores.values().chain(self.filling.values()).any(|store| !store.unsynced.is_empty())
     }
 
     /// Power is cut: of each store a prefix of the unsynced writes survives, and somewhere not all of them.
     pub fn lose_unsynced(&mut self, random: &mut Random) {
         let mut all_survive = true;
-        for store in self.stores.values_mut().filter(|store| !store.unsynced.is_empty()) {
+        let stores = self.stores.values_mut().chain(self.filling.values_mut());
+        for store in stores.filter(|store| !store.unsynced.is_empty()) {
             let written = store.unsynced.len() as u64;
             let survive = if all_survive { random.below(written) } else { random.between(0, written) };
             all_survive = false;
@@ -136,6 +186,19 @@ impl Volume {
     /// Whether some task's state here is further than there.
     pub fn is_ahead_of(&self, other: &Self) -> bool {
         self.stores.iter().any(|(task, store)| store.offset() > other.stores.get(task).map_or(0, Store::offset))
+    }
+
+    /// Damages the state of some task, and returns whether there was one.
+    pub fn damage(&mut self, random: &mut Random) -> bool {
+        let mut stores: Vec<&mut Store> = self.stores.values_mut().filter(|s| s.applied().is_some()).collect();
+        if stores.is_empty() {
+            return false;
+        }
+        let at = random.below(stores.len() as u64) as usize;
+        let store = &mut stores[at];
+        store.damage = Some(if random.one_in(2) { Damage::Evident } else { Damage::Hidden });
+        store.synced.entries.values_mut().for_each(|value| value.0 ^= 1);
+        true
     }
 
     /// Makes it somebody else's: another job's, an earlier incarnation's, or with the tasks mixed up.

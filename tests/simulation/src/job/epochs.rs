@@ -1,6 +1,7 @@
 //! Runs a worker's tasks and performs what the epoch machine says, as the runtime's `commit/coordinator.rs`
 //! does: the tasks compute on while a commit is under way, and what they write is held back.
 
+use super::images::Images;
 use super::producer::{CommitOutcome, Ending, Producer};
 use super::rows::{Message, Row};
 use super::start::Started;
@@ -50,6 +51,7 @@ struct Running<'a> {
     open: bool,
     /// By exchange: whether memory may be used, since everything sent through Kafka was received.
     caught_up: [bool; 2],
+    images: Images,
     outcome: Option<Outcome>,
 }
 
@@ -72,15 +74,21 @@ pub async fn run(ctx: &Ctx, place: &Place, started: Started) -> Result<Outcome, 
     let restore = |(&task, &claim): (&u32, &i64)| {
         let (state, commit) = ctx.volume(|volume| {
             let store = volume.store(task).expect("opened at the start");
-            (store.entries(), store.applied().map(|applied| applied.commit.clone()))
+            let state = store.read();
+            if state.is_none() {
+                store.mark();
+            }
+            (state, store.applied().map(|applied| applied.commit.clone()))
         });
-        (task, Task::new(task, place.assignment, settings.sources, claim, state, commit.as_ref()))
+        let state = state.ok_or(Failure::Restart("the state on the volume fails its checksums"))?;
+        Ok((task, Task::new(task, place.assignment, settings.sources, claim, state, commit.as_ref())))
     };
     let mut running = Running {
         ctx,
         place,
         attempt: format!("{}", ctx.pid),
-        tasks: started.claims.iter().map(restore).collect(),
+        tasks: started.claims.iter().map(restore).collect::<Result<_, Failure>>()?,
+        images: Images::new(&started),
         producer: started.producer,
         machine,
         leaving: Leaving::default(),
@@ -118,6 +126,7 @@ impl Running<'_> {
             self.drain();
             if self.open {
                 self.send_some().await?;
+                self.write_image().await?;
             }
             self.ctx.sleep(if worked { BUSY } else { IDLE }).await;
         }
@@ -127,6 +136,14 @@ impl Running<'_> {
     async fn send_some(&mut self) -> Result<(), Failure> {
         self.leaving.writes.drain(..).for_each(|outgoing| self.producer.send(outgoing));
         Ok(self.producer.send_some(self.ctx).await?)
+    }
+
+    /// Writes some parts of an image, if one is being made.
+    async fn write_image(&mut self) -> Result<(), Failure> {
+        let Some(parts) = self.images.next_parts() else { return Ok(()) };
+        self.ctx.enter(Some(Step::Image));
+        parts.into_iter().for_each(|part| self.producer.send(part));
+        self.send_some().await
     }
 
     fn enter_step(&self) {
@@ -313,9 +330,11 @@ impl Running<'_> {
                 generation: self.place.generation,
                 transactional_id: self.place.transactional_id(),
             };
+            self.images.wrote(task, changes.len());
             self.ctx.volume(|volume| volume.store(task).expect("opened").write(changes, Some(applied)));
             self.commits.insert(task, commit);
         }
+        self.images.committed(self.ctx);
         if checkpoint { self.checkpoint().await } else { Ok(()) }
     }
 
@@ -334,6 +353,8 @@ impl Running<'_> {
                 self.ctx.call(|log, _| log.delete_records(at, before)).await?;
             }
         }
-        Ok(())
+        let copy = |task| self.ctx.volume(|volume| volume.store(task).expect("opened").entries());
+        self.images.checkpointed(self.ctx, copy);
+        self.images.cut(self.ctx).await
     }
 }

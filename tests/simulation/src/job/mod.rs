@@ -11,7 +11,9 @@
 pub mod rows;
 pub mod task;
 pub mod producer;
+pub mod recover;
 pub mod start;
+pub mod images;
 pub mod epochs;
 pub mod worker;
 

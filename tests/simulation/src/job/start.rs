@@ -3,13 +3,14 @@
 
 use super::TASK_LOG;
 use super::producer::{CommitOutcome, Producer, register};
+use super::recover::recover;
 use super::rows::decode_changes;
 use super::task::Outgoing;
 use super::worker::{Failure, Place};
-use crate::disk::{Identity, Store};
 use crate::log::{Isolation, Micros, TopicPartition};
 use crate::world::{Ctx, MILLISECOND, SECOND, Step};
 use millrace_protocol::record::LogRecord;
+use millrace_protocol::recover::LogRange;
 use millrace_protocol::replay::Portion;
 use millrace_protocol::start::{Claimant, Effect, Event, StartMachine};
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct Started {
     pub producer: Producer,
     /// By task.
     pub claims: BTreeMap<u32, i64>,
+    /// What there was of the task's log before.
+    pub logs: BTreeMap<u32, LogRange>,
 }
 
 pub fn task_log(task: u32) -> TopicPartition {
@@ -45,7 +48,7 @@ struct Starting<'a> {
 }
 
 pub async fn start(ctx: &Ctx, place: &Place, attempt: u64) -> Result<Started, Failure> {
-    open_volume(ctx, place);
+    let logs = recover(ctx, place).await?;
     let tasks: Vec<u32> = place.assignment.tasks().collect();
     let applied: Vec<_> =
         ctx.volume(|v| tasks.iter().map(|t| (*t, v.store(*t).and_then(|s| s.applied().cloned()))).collect());
@@ -64,19 +67,7 @@ pub async fn start(ctx: &Ctx, place: &Place, attempt: u64) -> Result<Started, Fa
     }
     let Starting { machine, producer, .. } = starting;
     let producer = producer.ok_or(Failure::Restart("started without a producer"))?;
-    Ok(Started { producer, claims: machine.claims() })
-}
-
-/// A store that is somebody else's is put away: an empty one and the log take its place.
-fn open_volume(ctx: &Ctx, place: &Place) {
-    for task in place.assignment.tasks() {
-        let identity = Identity { job: 1, incarnation: 1, task };
-        ctx.volume(|volume| {
-            if volume.store(task).is_none_or(|store| store.identity != identity) {
-                volume.put_store(task, Store::new(identity));
-            }
-        });
-    }
+    Ok(Started { producer, claims: machine.claims(), logs })
 }
 
 impl Starting<'_> {

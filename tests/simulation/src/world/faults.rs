@@ -3,6 +3,10 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
+    /// Looks what each log goes on from, and searches it for an image where the volume is of no use.
+    Recover,
+    /// Loads an image.
+    Load,
     Scan,
     Watch,
     Fence,
@@ -17,10 +21,16 @@ pub enum Step {
     Ending,
     Committing,
     Checkpoint,
+    /// Writes parts of an image.
+    Image,
+    /// Cuts a log for an image.
+    Cut,
 }
 
 impl Step {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
+        Self::Recover,
+        Self::Load,
         Self::Scan,
         Self::Watch,
         Self::Fence,
@@ -33,6 +43,8 @@ impl Step {
         Self::Ending,
         Self::Committing,
         Self::Checkpoint,
+        Self::Image,
+        Self::Cut,
     ];
 }
 
@@ -50,6 +62,8 @@ pub enum Fault {
     StaleVolume,
     /// It is killed, and comes back with a volume of another job, incarnation or task.
     ForeignVolume,
+    /// It is killed, and comes back with a volume on which some task's state is damaged.
+    CorruptVolume,
     /// A second process is started in its place.
     Twin,
     /// A new generation is started, mostly with another number of workers.
@@ -73,13 +87,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Crash,
         Self::UnsyncedLoss,
         Self::Pause,
         Self::LostVolume,
         Self::StaleVolume,
         Self::ForeignVolume,
+        Self::CorruptVolume,
         Self::Twin,
         Self::Rescale,
         Self::LateEndTxn,
@@ -94,7 +109,7 @@ impl Fault {
 
     /// Why it can't hit at a step; None where it can.
     pub fn impossible_at(self, step: Step) -> Option<&'static str> {
-        use Step::{CatchUp, Claim, Committing, Ending, Fence, FenceAgain, Open, Register, Replay};
+        use Step::{CatchUp, Claim, Committing, Cut, Ending, Fence, FenceAgain, Image, Open, Register, Replay};
         match self {
             Self::LostEndTxnAnswer | Self::UnknownOutcome if !matches!(step, Claim | Committing) => {
                 Some("no EndTxn is sent in this step")
@@ -102,9 +117,10 @@ impl Fault {
             Self::LostRegistration if !matches!(step, Fence | Register | FenceAgain) => {
                 Some("nobody registers in this step")
             }
-            Self::FailedProduce if !matches!(step, Claim | CatchUp | Open | Ending) => {
+            Self::FailedProduce if !matches!(step, Claim | CatchUp | Open | Ending | Image) => {
                 Some("nothing is produced in this step")
             }
+            Self::UnsyncedLoss if step == Cut => Some("the checkpoint before it has synced everything"),
             Self::LateEndTxn if step == FenceAgain => {
                 Some("its sender has claimed before; whoever could slip in since has read that claim, and stands down")
             }

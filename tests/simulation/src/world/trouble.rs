@@ -57,7 +57,11 @@ impl World {
             let pairs = possible();
             let (fault, step) = *self.random.pick(&pairs).expect("there are faults");
             // What is rare is waited for longer.
-            let patience = if step == Step::FenceAgain { 6 * SECOND } else { 1_500 * MILLISECOND };
+            let patience = match step {
+                Step::FenceAgain => 6 * SECOND,
+                Step::Load | Step::Image | Step::Cut => 3 * SECOND,
+                _ => 1_500 * MILLISECOND,
+            };
             self.trouble.armed.push(Armed { fault, step, expires: now + patience });
             self.provoke(fault, step);
         }
@@ -76,6 +80,7 @@ impl World {
         let Some(&pid) = self.random.pick(&running) else { return };
         let Some(at) = self.processes[pid].step else { return };
         let cause = match step {
+            Step::Load => *self.random.pick(&[Fault::LostVolume, Fault::StaleVolume]).expect("two"),
             Step::Watch if fault == Fault::UnsyncedLoss => Fault::Twin,
             Step::Watch => *self.random.pick(&[Fault::LostVolume, Fault::Twin]).expect("two"),
             _ if fault == Fault::UnsyncedLoss => Fault::TransactionTimeout,
@@ -134,6 +139,13 @@ impl World {
                 foreign.settle();
                 foreign.holder = self.new_holder();
                 self.volumes[volume] = foreign;
+            }
+            Fault::CorruptVolume => {
+                if self.volumes[volume].is_empty() {
+                    return false;
+                }
+                self.kill(pid);
+                self.volumes[volume].damage(&mut self.random);
             }
             Fault::TransactionTimeout => {
                 let (id, now) = (self.processes[pid].transactional_id(), self.now());

@@ -1,0 +1,244 @@
+//! Brings the stores on the volume to where the task logs go on from, before anything is claimed. What to go on
+//! from the protocol decides; here the logs are asked and searched, and a store that is of no use, corrupt or
+//! older than its log, is replaced by what a cover has.
+//!
+//! Whoever has the tasks still may cut the logs meanwhile. What is read then is gone, which ends this attempt;
+//! the next one finds the newer cover.
+
+use super::log::{LogReader, PATIENCE};
+use super::start::StartRequest;
+use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::kafka::admin::retrying;
+use crate::state::corruption;
+use crate::state::store::{StoreMemory, TaskStore};
+use millrace_protocol::record::{Checkpoint, LogRecord};
+use millrace_protocol::recover::{Base, CompleteImage, Cover, CoverSearch, LogRange, base};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where stores are filled before they take their place, in the state directory.
+const FILLING: &str = "recovering";
+
+/// From where a task's state came, before the tail of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Volume,
+    Image,
+    Checkpoint,
+    /// The log has everything.
+    Log,
+}
+
+/// Stores that the logs go on from; everything by task.
+pub struct Recovered {
+    pub stores: BTreeMap<u32, TaskStore>,
+    pub origins: BTreeMap<u32, Origin>,
+    pub logs: BTreeMap<u32, LogRange>,
+    /// Of the images that were loaded.
+    pub image_bytes: u64,
+}
+
+/// # Errors
+/// `RestartWorker` where the logs changed meanwhile, or can't be read to their ends yet; `FailJob` where the state
+/// is lost, or the volume is another job's.
+pub fn recover(request: &StartRequest<'_>) -> Result<Recovered> {
+    Recovery::new(request)?.run()
+}
+
+struct Recovery<'a> {
+    request: &'a StartRequest<'a>,
+    memory: StoreMemory,
+    recovered: Recovered,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(request: &'a StartRequest<'a>) -> Result<Self> {
+        let tasks = request.assignment.tasks().count() as u32;
+        let memory = StoreMemory::new(request.job.memory.rocksdb, tasks);
+        let (stores, origins, logs) = (BTreeMap::new(), BTreeMap::new(), ranges(request)?);
+        remove(&request.job.state_directory.join(FILLING))?;
+        Ok(Self { request, memory, recovered: Recovered { stores, origins, logs, image_bytes: 0 } })
+    }
+
+    fn run(mut self) -> Result<Recovered> {
+        let mut outdated = BTreeMap::new();
+        for (task, log) in self.recovered.logs.clone() {
+            let store = self.open_sound(task)?;
+            let applied = store.as_ref().and_then(TaskStore::applied);
+            match (base(task, applied, log)?, store) {
+                (Base::Volume, Some(store)) => self.has(task, Origin::Volume, store),
+                (Base::Log, Some(store)) => self.has(task, Origin::Log, store),
+                (Base::Volume | Base::Log, None) => {
+                    self.discard(task)?;
+                    let store = self.open(&self.request.job.state_directory, task)?;
+                    self.has(task, Origin::Log, store);
+                }
+                (Base::Cover, store) => {
+                    if let Some(applied) = store.as_ref().and_then(TaskStore::applied) {
+                        let (volume, log_start) = (applied.log_offset, log.start);
+                        tracing::warn!(task, volume, log_start, "the state on the volume is too old for its log");
+                    }
+                    outdated.insert(task, log);
+                }
+            }
+        }
+        if !outdated.is_empty() {
+            self.replace(self.find_covers(&outdated)?)?;
+        }
+        Ok(self.recovered)
+    }
+
+    fn has(&mut self, task: u32, origin: Origin, store: TaskStore) {
+        self.recovered.stores.insert(task, store);
+        self.recovered.origins.insert(task, origin);
+    }
+
+    fn open(&self, directory: &Path, task: u32) -> Result<TaskStore> {
+        let identity = &self.request.job.identity;
+        TaskStore::open(directory, &identity.uid, identity.incarnation, task, &self.memory)
+    }
+
+    fn path(&self, task: u32) -> PathBuf {
+        TaskStore::path_in(&self.request.job.state_directory, task)
+    }
+
+    /// The store on the volume; None where it is corrupt.
+    fn open_sound(&self, task: u32) -> Result<Option<TaskStore>> {
+        let path = self.path(task);
+        if !corruption::is_marked(&path) {
+            match self.open(&self.request.job.state_directory, task) {
+                Ok(store) => return Ok(Some(store)),
+                Err(error) if corruption::is_marked(&path) => tracing::warn!(task, %error, "the volume is damaged"),
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::warn!(task, path = %path.display(), "the state on the volume is corrupt and will be replaced");
+        Ok(None)
+    }
+
+    /// Removes a store that is of no use, and that nobody has open.
+    fn discard(&self, task: u32) -> Result<()> {
+        let path = self.path(task);
+        remove(&path)?;
+        corruption::unmark(&path).or_kind(ErrorKind::FailJob, format!("could not unmark {}", path.display()))
+    }
+
+    /// The newest cover in each of some logs.
+    fn find_covers(&self, logs: &BTreeMap<u32, LogRange>) -> Result<BTreeMap<u32, Cover>> {
+        let StartRequest { job, cluster, .. } = self.request;
+        let from = logs.iter().map(|(&task, log)| (task, log.start));
+        let mut reader = LogReader::new(job, cluster, "read_committed", from)?;
+        let mut searches: BTreeMap<u32, CoverSearch> =
+            logs.iter().map(|(&task, &log)| (task, CoverSearch::new(task, log))).collect();
+        reader.read_to_end(&mut |task, offset, record| {
+            searches.get_mut(&task).expect("these logs are read").read(offset, &record);
+            Ok(())
+        })?;
+        let found = searches.into_iter().map(|(task, search)| match search.finish(reader.read_to(task))? {
+            Some(cover) => Ok((task, cover)),
+            None => Err(Error::restart_worker(format!(
+                "the log of task {task} can't be read to its end yet, because a transaction in it is not over"
+            ))),
+        });
+        found.collect()
+    }
+
+    /// Fills new stores from covers, and puts them into the places of those that were there.
+    fn replace(&mut self, covers: BTreeMap<u32, Cover>) -> Result<()> {
+        let begun = self.request.clock.monotonic();
+        let filling = self.request.job.state_directory.join(FILLING);
+        let tasks: Vec<u32> = covers.keys().copied().collect();
+        let mut images = BTreeMap::new();
+        for (task, cover) in covers {
+            // What was there is of no use any more, and may need the space.
+            self.discard(task)?;
+            let origin = match cover {
+                Cover::Image(image) => {
+                    images.insert(task, image);
+                    Origin::Image
+                }
+                Cover::Checkpoint(checkpoint) => {
+                    self.fetch(task, &checkpoint, &TaskStore::path_in(&filling, task))?;
+                    Origin::Checkpoint
+                }
+            };
+            self.recovered.origins.insert(task, origin);
+        }
+        let (count, bytes) = (images.len(), images.values().map(|image| image.bytes).sum());
+        self.recovered.image_bytes = bytes;
+        self.load(images, &filling)?;
+        for task in tasks {
+            let (from, to) = (TaskStore::path_in(&filling, task), self.path(task));
+            let operation = || format!("could not move {} to {}", from.display(), to.display());
+            std::fs::rename(&from, &to).or_kind(ErrorKind::FailJob, operation())?;
+            let store = self.open(&self.request.job.state_directory, task)?;
+            self.recovered.stores.insert(task, store);
+        }
+        remove(&filling)?;
+        if count > 0 {
+            let seconds = (self.request.clock.monotonic() - begun).as_secs_f64();
+            tracing::info!(tasks = count, bytes, seconds, "loaded images from the task logs");
+        }
+        Ok(())
+    }
+
+    /// Reads images from their logs into new stores, and closes these.
+    fn load(&self, mut images: BTreeMap<u32, CompleteImage>, filling: &Path) -> Result<()> {
+        if images.is_empty() {
+            return Ok(());
+        }
+        let StartRequest { job, cluster, .. } = self.request;
+        let from = images.iter().map(|(&task, image)| (task, image.first));
+        let mut reader = LogReader::new(job, cluster, "read_committed", from)?;
+        let mut stores = BTreeMap::new();
+        for &task in images.keys() {
+            stores.insert(task, self.open(filling, task)?);
+        }
+        while !images.is_empty() {
+            let ended = reader.has_ended();
+            reader.read_some(&mut |task, _, record| {
+                let LogRecord::Image(part) = record else { return Ok(()) };
+                if images.get(&task).is_none_or(|image| !image.has(&part)) {
+                    return Ok(());
+                }
+                let store = stores.get_mut(&task).expect("opened above");
+                store.load(part.entries)?;
+                if let Some(applied) = part.last {
+                    store.apply([], applied)?;
+                    store.checkpoint()?;
+                    images.remove(&task);
+                }
+                Ok(())
+            })?;
+            if ended && !images.is_empty() {
+                return Err(Error::restart_worker("images that were in the task logs are gone"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A checkpoint of the object store becomes the store in `directory`.
+    fn fetch(&self, task: u32, checkpoint: &Checkpoint, _directory: &Path) -> Result<()> {
+        Err(Error::user_fault(format!(
+            "the log of task {task} goes on from a checkpoint in an object store ({}), and the job has none: give it the \
+             one that it had",
+            checkpoint.manifest
+        )))
+    }
+}
+
+/// What there is of each task's log.
+fn ranges(request: &StartRequest<'_>) -> Result<BTreeMap<u32, LogRange>> {
+    let reader = LogReader::new(request.job, request.cluster, "read_uncommitted", [])?;
+    let range = |task| Ok((task, retrying(PATIENCE, request.clock, || reader.range(task))?));
+    request.assignment.tasks().map(range).collect()
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::fail_job(format!("could not remove {}", directory.display())).caused_by(error))
+        }
+        _ => Ok(()),
+    }
+}
