@@ -72,6 +72,7 @@ pub(crate) fn job() -> Job {
         commit_interval: Duration::from_millis(500),
         checkpoint_interval: Duration::from_secs(10),
         restore_from: None,
+        images: Default::default(),
         errors: ErrorPolicies { decode: drop, evaluate: drop, late: drop },
         dead_letter_topic: None,
         max_event_time_ahead: None,
