@@ -23,7 +23,14 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("millrace-simulation", &["millrace-protocol"]),
     (
         "millrace-tests",
-        &["+millrace-broker", "+millrace-crds", "+millrace-job-runtime", "+millrace-planner", "+millrace-simulation"],
+        &[
+            "+millrace-broker",
+            "+millrace-crds",
+            "+millrace-job-runtime",
+            "+millrace-planner",
+            "+millrace-protocol",
+            "+millrace-simulation",
+        ],
     ),
 ];
 

@@ -75,7 +75,7 @@ impl fmt::Display for Error {
 impl From<ProtocolError> for Error {
     fn from(error: ProtocolError) -> Self {
         let kind = match error {
-            ProtocolError::Superseded { .. } => ErrorKind::StandDown,
+            ProtocolError::Superseded { .. } | ProtocolError::Succeeded { .. } => ErrorKind::StandDown,
             ProtocolError::Corrupt(_)
             | ProtocolError::LaterFormat { .. }
             | ProtocolError::BrokenLink { .. }

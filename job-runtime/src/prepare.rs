@@ -9,6 +9,12 @@ use crate::kafka::ClientOptions;
 use crate::kafka::admin::AdminClient;
 use crate::tables::Tables;
 
+/// Whether the job's log is there.
+pub fn is_prepared(job: &Job, clock: &dyn Clock) -> Result<bool> {
+    let admin = AdminClient::new(&ClientOptions::of_job(&job.kafka))?;
+    Ok(log::log_parallelism(&admin, job, clock)?.is_some())
+}
+
 /// Makes the job's topics and returns its number of tasks. Where they are there already they are checked.
 pub fn prepare(job: &Job, clock: &dyn Clock) -> Result<u32> {
     let cluster = ClientOptions::of_job(&job.kafka);

@@ -15,6 +15,9 @@ pub enum ProtocolError {
     /// A later generation works: this one is done for good.
     #[error("generation {by} of this job has taken over (claimed by {holder}); generation {own} stands down")]
     Superseded { by: u32, holder: String, own: u32 },
+    /// A later incarnation of the job has ended this one.
+    #[error("a later incarnation of this job has taken its place ({holder}); this one stands down")]
+    Succeeded { holder: String },
     /// Records of an exchange are missing, or there twice.
     #[error(
         "the exchange's records from task {upstream} to task {task} are not whole: expected number {expected}, found {found}"

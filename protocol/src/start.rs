@@ -13,6 +13,9 @@ use crate::record::{Batch, Checkpoint, Claim, Commit, Image, LogRecord};
 use crate::replay::{Applied, Portion, TaskReplay};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// No worker is of a later one: it is for whoever ends a log for good, by a claim under which nothing is committed.
+pub const LAST_GENERATION: u32 = u32::MAX;
+
 /// Who starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
@@ -150,6 +153,9 @@ impl StartMachine {
         self.highest_generation = self.highest_generation.max(claim.generation).max(claim.highest_generation);
         if self.highest_generation <= self.me.generation {
             return Ok(());
+        }
+        if self.highest_generation == LAST_GENERATION {
+            return Err(ProtocolError::Succeeded { holder: claim.holder.clone() });
         }
         Err(ProtocolError::Superseded {
             by: self.highest_generation,
@@ -415,6 +421,15 @@ mod tests {
         let machine = model.start().unwrap();
         assert_eq!(model.fenced, [ids(&["job.1.0"])]);
         assert_eq!(machine.claims()[&0], 3, "the second claim, after fencing");
+    }
+
+    #[test]
+    fn a_log_that_was_ended_for_good_is_never_claimed_again() {
+        let succeeded = ProtocolError::Succeeded { holder: "successor".into() };
+        let mut model = Model::with(vec![claim_of(1, "old"), claim_of(LAST_GENERATION, "successor")]);
+        assert_eq!(model.start().unwrap_err(), succeeded);
+        let mut model = Model { between: vec![claim_of(LAST_GENERATION, "successor")], ..Model::default() };
+        assert_eq!(model.start().unwrap_err(), succeeded);
     }
 
     #[test]

@@ -118,6 +118,51 @@ fn a_job_of_three_workers_goes_on_after_a_savepoint_and_another_job_starts_from_
 }
 
 #[test]
+fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_not_replaced() {
+    let Some(kafka) = Kafka::apache("succession") else { return };
+    let (from, to) = (kafka.topic("events", 4), kafka.topic("counts", 2));
+    let sql = counts_per_second(&from, &to, NEVER_IDLE);
+    let first = Job::new(&kafka, "job", &sql);
+    let earlier = Workers::create(&first);
+    let running = earlier.start_all(1, 2);
+    let (mut feed, mut windows) = (Feed::new(&kafka, &from, 7), Windows::tumbling(1_000));
+    feed.send(5_000, |event| windows.add(event));
+    running.iter().for_each(|worker| worker.until_next_commits(1));
+    let folder = first.folder().join("savepoints").display().to_string();
+    let before = savepoint(&running, &folder, &[]).expect("a savepoint");
+    feed.send(5_000, |event| windows.add(event));
+    running[0].until_status("the events to be read", |status| (status["lag"] == 0).then_some(()));
+    let last = savepoint(&running, &folder, &["--stop"]).expect("a savepoint");
+    running.into_iter().for_each(|worker| worker.wait().assert_code(0));
+    let replaced = earlier.file().display().to_string();
+
+    // What the first one wrote after the earlier savepoint would be written again.
+    let wrong = Job::new(&kafka, "job", &sql);
+    let workers = Workers::create_with(&wrong, &["--restore-from", &before, "--replaces", &replaced]);
+    let ended = workers.start(1, 0, 1).wait();
+    ended.assert_code(1);
+    assert!(ended.log.contains("has read on after the savepoint"), "{}", ended.log);
+
+    let second = Job::new(&kafka, "job", &sql);
+    let (_, refused) = Workers::try_create(&second, &["--restore-from", &last, "--replaces", &replaced]);
+    refused.assert_code(2);
+    assert!(refused.log.contains("incarnation 2 of this job has been created already"), "{}", refused.log);
+    let replaced = workers.file().display().to_string();
+    let workers = Workers::create_with(&second, &["--restore-from", &last, "--replaces", &replaced]);
+    let running = workers.start_all(1, 3);
+    running.iter().for_each(Millrace::wait_until_running);
+    // A pod of the first one that comes back has nothing to do any more.
+    let late = earlier.start(1, 0, 2).wait();
+    late.assert_code(3);
+    assert!(late.log.contains("a later incarnation of this job has taken its place"), "{}", late.log);
+    feed.send(5_000, |event| windows.add(event));
+    feed.send_sentinels();
+    super::events::await_records(&kafka, &running[0], &to, windows.rows().len());
+    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    assert_windows(&windows, &kafka.read(&to), "the windows of both incarnations");
+}
+
+#[test]
 fn a_worker_that_dies_while_it_stands_still_ends_the_savepoint_and_nothing_else() {
     let Some(kafka) = Kafka::apache("savepoint-kill") else { return };
     let (from, to) = (kafka.topic("events", 4), kafka.topic("counts", 2));

@@ -10,7 +10,7 @@ use crate::report::Failure;
 use millrace_crds::stream_job::KafkaSpec;
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{Job, JobIdentity};
-use millrace_job_runtime::prepare::prepare;
+use millrace_job_runtime::prepare::{is_prepared, prepare};
 use millrace_job_runtime::savepoint::restore::Savepoint;
 use millrace_planner::plan::Plan;
 use std::path::Path;
@@ -51,6 +51,12 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
         restore_from: args.restore_from.clone(),
     };
     let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
+    if args.replaces.is_some() && is_prepared(&job, SystemClock::shared().as_ref()).map_err(failure)? {
+        let JobIdentity { incarnation, .. } = &job.identity;
+        return Err(Failure::user(format!(
+            "incarnation {incarnation} of this job has been created already: go on with its file, or name that with --replaces"
+        )));
+    }
     let tasks = prepare(&job, SystemClock::shared().as_ref()).map_err(failure)?;
     let job = Job { parallelism: Some(tasks), ..job };
     let (prefix, out) = (job.identity.topic_prefix(), args.out.display().to_string());

@@ -60,8 +60,12 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
     loop {
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Done => {
+                Effect::Done if stop => {
                     told_to_stop(&mut answers, stopping, &location).await?;
+                    return Ok(location);
+                }
+                Effect::Done => {
+                    settled(&mut answers, workers.urls.len()).await;
                     return Ok(location);
                 }
                 Effect::Abandoned { why } => {

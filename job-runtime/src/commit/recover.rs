@@ -13,6 +13,7 @@ use crate::state::corruption;
 use crate::state::store::{StoreMemory, TaskStore};
 use millrace_protocol::record::{Checkpoint, LogRecord};
 use millrace_protocol::recover::{Base, CompleteImage, Cover, CoverSearch, LogRange, base};
+use millrace_protocol::replay::Applied;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +84,7 @@ impl<'a> Recovery<'a> {
             }
         }
         if !outdated.is_empty() {
-            self.replace(self.find_covers(&outdated)?)?;
+            self.replace(find_covers(self.request, &outdated)?)?;
         }
         Ok(self.recovered)
     }
@@ -121,26 +122,6 @@ impl<'a> Recovery<'a> {
         let path = self.path(task);
         remove(&path)?;
         corruption::unmark(&path).or_kind(ErrorKind::FailJob, format!("could not unmark {}", path.display()))
-    }
-
-    /// The newest cover in each of some logs.
-    fn find_covers(&self, logs: &BTreeMap<u32, LogRange>) -> Result<BTreeMap<u32, Cover>> {
-        let StartRequest { job, cluster, .. } = self.request;
-        let from = logs.iter().map(|(&task, log)| (task, log.start));
-        let mut reader = LogReader::new(job, cluster, "read_committed", from)?;
-        let mut searches: BTreeMap<u32, CoverSearch> =
-            logs.iter().map(|(&task, &log)| (task, CoverSearch::new(task, log))).collect();
-        reader.read_to_end(&mut |task, offset, record| {
-            searches.get_mut(&task).expect("these logs are read").read(offset, &record);
-            Ok(())
-        })?;
-        let found = searches.into_iter().map(|(task, search)| match search.finish(reader.read_to(task))? {
-            Some(cover) => Ok((task, cover)),
-            None => Err(Error::restart_worker(format!(
-                "the log of task {task} can't be read to its end yet, because a transaction in it is not over"
-            ))),
-        });
-        found.collect()
     }
 
     /// Fills new stores from covers, and puts them into the places of those that were there.
@@ -225,6 +206,36 @@ impl<'a> Recovery<'a> {
             checkpoint.manifest
         )))
     }
+}
+
+/// The newest cover in each of some logs.
+fn find_covers(request: &StartRequest<'_>, logs: &BTreeMap<u32, LogRange>) -> Result<BTreeMap<u32, Cover>> {
+    if logs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let StartRequest { job, cluster, .. } = request;
+    let from = logs.iter().map(|(&task, log)| (task, log.start));
+    let mut reader = LogReader::new(job, cluster, "read_committed", from)?;
+    let mut searches: BTreeMap<u32, CoverSearch> =
+        logs.iter().map(|(&task, &log)| (task, CoverSearch::new(task, log))).collect();
+    reader.read_to_end(&mut |task, offset, record| {
+        searches.get_mut(&task).expect("these logs are read").read(offset, &record);
+        Ok(())
+    })?;
+    let found = searches.into_iter().map(|(task, search)| match search.finish(reader.read_to(task))? {
+        Some(cover) => Ok((task, cover)),
+        None => Err(Error::restart_worker(format!(
+            "the log of task {task} can't be read to its end yet, because a transaction in it is not over"
+        ))),
+    });
+    found.collect()
+}
+
+/// How far the newest cover has come in each log that was cut; the others are whole.
+pub fn find_bases(request: &StartRequest<'_>) -> Result<BTreeMap<u32, Applied>> {
+    let cut: BTreeMap<u32, LogRange> = ranges(request)?.into_iter().filter(|(_, log)| log.start > 0).collect();
+    let covers = find_covers(request, &cut)?;
+    Ok(covers.into_iter().map(|(task, cover)| (task, cover.applied().clone())).collect())
 }
 
 /// What there is of each task's log.

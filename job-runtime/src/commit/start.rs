@@ -4,6 +4,7 @@
 use super::covers::tail_bytes;
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
 use super::recover::{Origin, Recovered, recover};
+use super::succession::succeed;
 use crate::env::Clock;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::job::Job;
@@ -14,6 +15,7 @@ use crate::state::store::TaskStore;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Claim, Commit, LogRecord};
 use millrace_protocol::recover::LogRange;
+use millrace_protocol::replay::Portion;
 use millrace_protocol::start::{Claimant, Effect, Event, StartMachine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -73,11 +75,14 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     };
     let applied = stores.iter().map(|(&task, store)| (task, store.applied()));
     let (machine, effects) = StartMachine::new(me, applied);
-    let mut start = Start { request, machine, producer: None, replay: None, replayed: 0, bytes: BTreeMap::new() };
-    start.run(effects, &mut stores)?;
+    let mut start = Start::new(request, machine);
+    start.run(effects, &mut |task, portion| {
+        let store = stores.get_mut(&task).expect("a store for each task");
+        store.apply(portion.changes.iter().map(Vec::as_slice), portion.applied)
+    })?;
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
     let (claims, replayed, log_tails) = (start.machine.claims(), start.replayed, start.log_tails(&logs));
-    let producer = start.producer.expect("registered before it claimed");
+    let producer = start.into_producer();
     Ok(Started { producer, stores, claims, commits, attempt, replayed, origins, image_bytes, log_tails, savepoint })
 }
 
@@ -88,6 +93,7 @@ fn load_savepoint(request: &StartRequest<'_>, stores: &mut BTreeMap<u32, TaskSto
         return Ok(None);
     }
     let savepoint = Savepoint::open(location, &request.job.plan)?;
+    succeed(request, &savepoint)?;
     for (&task, store) in stores.iter_mut().filter(|(_, store)| store.applied().is_none()) {
         if store.base()?.is_some() {
             continue;
@@ -101,7 +107,8 @@ fn load_savepoint(request: &StartRequest<'_>, stores: &mut BTreeMap<u32, TaskSto
     Ok(Some(savepoint))
 }
 
-struct Start<'a> {
+/// Performs a start; what the logs add up to it gives away.
+pub(super) struct Start<'a> {
     request: &'a StartRequest<'a>,
     machine: StartMachine,
     producer: Option<Arc<TransactionalProducer>>,
@@ -111,8 +118,20 @@ struct Start<'a> {
     bytes: BTreeMap<u32, u64>,
 }
 
-impl Start<'_> {
-    fn run(&mut self, mut effects: Vec<Effect>, stores: &mut BTreeMap<u32, TaskStore>) -> Result<()> {
+/// Takes changes of a task, with what its state then amounts to.
+pub(super) type Apply<'f> = dyn FnMut(u32, Portion) -> Result<()> + 'f;
+
+impl<'a> Start<'a> {
+    pub(super) fn new(request: &'a StartRequest<'a>, machine: StartMachine) -> Self {
+        Self { request, machine, producer: None, replay: None, replayed: 0, bytes: BTreeMap::new() }
+    }
+
+    /// Once it has run.
+    pub(super) fn into_producer(self) -> Arc<TransactionalProducer> {
+        self.producer.expect("registered before it claimed")
+    }
+
+    pub(super) fn run(&mut self, mut effects: Vec<Effect>, apply: &mut Apply<'_>) -> Result<()> {
         while let Some(effect) = effects.pop() {
             debug_assert!(effects.is_empty(), "a start does one thing after the other");
             effects = match effect {
@@ -121,7 +140,7 @@ impl Start<'_> {
                 Effect::Fence { ids } => self.fence(ids)?,
                 Effect::Register => self.register()?,
                 Effect::Claim(claim) => self.claim(claim)?,
-                Effect::Replay => self.replay(stores)?,
+                Effect::Replay => self.replay(apply)?,
             };
         }
         Ok(())
@@ -179,7 +198,7 @@ impl Start<'_> {
         Ok(self.machine.step(Event::Claimed))
     }
 
-    fn replay(&mut self, stores: &mut BTreeMap<u32, TaskStore>) -> Result<Vec<Effect>> {
+    fn replay(&mut self, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
         let mut reader = match self.replay.take() {
             Some(reader) => reader,
             None => self.reader("read_committed")?,
@@ -190,7 +209,7 @@ impl Start<'_> {
             let read = reader.read_some(&mut |task, offset, record| {
                 *bytes.entry(task).or_default() += tail_bytes(&record);
                 machine.replayed(task, offset, &record)?;
-                apply(machine, task, stores, REPLAY_BYTES)
+                machine.take(task, REPLAY_BYTES).map_or(Ok(()), |portion| apply(task, portion))
             })?;
             self.replayed += read;
             if read == 0 && self.request.clock.monotonic() > deadline {
@@ -200,7 +219,7 @@ impl Start<'_> {
             }
         }
         for task in self.request.assignment.tasks() {
-            apply(&mut self.machine, task, stores, 0)?;
+            self.machine.take(task, 0).map_or(Ok(()), |portion| apply(task, portion))?;
         }
         self.replay = Some(reader);
         Ok(self.machine.reclaim())
@@ -218,12 +237,6 @@ impl Start<'_> {
         };
         logs.iter().map(tail).collect()
     }
-}
-
-fn apply(machine: &mut StartMachine, task: u32, stores: &mut BTreeMap<u32, TaskStore>, threshold: usize) -> Result<()> {
-    let Some(portion) = machine.take(task, threshold) else { return Ok(()) };
-    let store = stores.get_mut(&task).expect("a store for each task");
-    store.apply(portion.changes.iter().map(Vec::as_slice), portion.applied)
 }
 
 /// Who works in a state directory: kept there, so that the same directory may claim again at once.

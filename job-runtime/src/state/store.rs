@@ -71,6 +71,12 @@ impl TaskStore {
         match store.own_entry::<StoreIdentity>("identity")? {
             None => store.put_own_entries(&[("identity", serde_json::to_vec(&expected))], WriteBatch::default())?,
             Some(found) if found == expected => {}
+            Some(found) if found.job == job && found.incarnation < incarnation => {
+                tracing::info!(path = %path.display(), found.incarnation, "removing what an earlier incarnation has left");
+                drop(store);
+                std::fs::remove_dir_all(&path).or_kind(ErrorKind::FailJob, operation())?;
+                return Self::open(directory, job, incarnation, task, memory);
+            }
             Some(found) => {
                 return Err(Error::fail_job(format!(
                     "{} holds the state of task {} of job {} (incarnation {}, format {}), not of task {task} of job {job} \
@@ -322,6 +328,22 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Retry, "{error}");
         drop(first);
         TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+    }
+
+    #[test]
+    fn what_an_earlier_incarnation_has_left_makes_room_and_a_later_one_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = StoreMemory::new(8 << 20, 1);
+        let mut changes = StateChanges::default();
+        changes.put(7, 1, 3, b"a", b"1");
+        TaskStore::open(directory.path(), "uid", 1, 0, &memory)
+            .unwrap()
+            .apply([changes.as_bytes()], applied(5))
+            .unwrap();
+        let store = TaskStore::open(directory.path(), "uid", 2, 0, &memory).unwrap();
+        assert_eq!((store.applied(), contents(&store, 7)), (None, Vec::new()));
+        drop(store);
+        assert!(TaskStore::open(directory.path(), "uid", 1, 0, &memory).is_err());
     }
 
     #[test]

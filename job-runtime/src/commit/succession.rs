@@ -1,0 +1,122 @@
+//! A job goes on in place of earlier incarnations of itself, from a savepoint. Before it claims anything, it ends
+//! their task logs: it claims them under the last of all generations and never commits there, so that whoever had
+//! them is fenced, and whoever comes later stands down. Each worker ends its share, and all wait for all.
+//!
+//! Where they had read to must then be where the savepoint goes on, or what they have written since would be
+//! written again.
+
+use super::log::{self, LogReader, PATIENCE, transaction_timeout};
+use super::recover::find_bases;
+use super::start::{Start, StartRequest};
+use crate::error::{Error, Result};
+use crate::job::{Job, JobIdentity};
+use crate::kafka::admin::retrying;
+use crate::savepoint::restore::Savepoint;
+use millrace_protocol::assignment::Assignment;
+use millrace_protocol::record::{Commit, LogRecord, Release, SourcePosition};
+use millrace_protocol::start::{Claimant, LAST_GENERATION, StartMachine};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Returns when nobody can commit under an earlier incarnation any more.
+pub(super) fn succeed(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
+    (1..request.job.identity.incarnation).try_for_each(|earlier| end(request, earlier, savepoint))
+}
+
+fn end(request: &StartRequest<'_>, incarnation: u32, savepoint: &Savepoint) -> Result<()> {
+    let identity = JobIdentity { incarnation, generation: LAST_GENERATION, ..request.job.identity.clone() };
+    let job = Job { identity, ..request.job.clone() };
+    let topic = job.identity.log_topic();
+    let Some(found) = retrying(PATIENCE, request.clock, || request.admin.describe(&topic))? else {
+        // Nobody can claim a log that is gone.
+        return Ok(());
+    };
+    let tasks = found.partitions.len() as u32;
+    let Assignment { replicas, ordinal, .. } = request.assignment;
+    let assignment = Assignment { parallelism: tasks, replicas, ordinal };
+    let request = StartRequest { job: &job, assignment, ..*request };
+    if assignment.tasks().next().is_some() {
+        end_logs(&request, savepoint)?;
+    }
+    await_all(&request, tasks)?;
+    tracing::info!(incarnation, tasks, "an earlier incarnation of the job has ended");
+    Ok(())
+}
+
+/// Takes this worker's share of the logs for good, and says so in them when that has done no harm.
+fn end_logs(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
+    let (job, assignment) = (request.job, request.assignment);
+    let attempt = uuid::Uuid::new_v4().to_string();
+    let me = Claimant {
+        generation: LAST_GENERATION,
+        assignment,
+        holder: request.holder.to_owned(),
+        attempt: attempt.clone(),
+        transactional_id: job.identity.transactional_id(assignment.ordinal),
+    };
+    let bases = find_bases(request)?;
+    let (machine, effects) = StartMachine::new(me, assignment.tasks().map(|task| (task, bases.get(&task))));
+    let mut commits: BTreeMap<u32, Commit> = bases.into_iter().map(|(task, applied)| (task, applied.commit)).collect();
+    let mut start = Start::new(request, machine);
+    start.run(effects, &mut |task, portion| {
+        commits.insert(task, portion.applied.commit);
+        Ok(())
+    })?;
+    check(&commits, savepoint, job)?;
+    let released = LogRecord::Release(Release { attempt }).encode();
+    let records = assignment.tasks().map(|task| (task, released.clone()));
+    let producer = start.into_producer();
+    let what = "could not end the earlier incarnation's logs";
+    log::commit_alone(&producer, &job.identity.log_topic(), records, what, transaction_timeout(job))
+}
+
+/// Whether an incarnation from the savepoint's on has read nothing since.
+fn check(commits: &BTreeMap<u32, Commit>, savepoint: &Savepoint, job: &Job) -> Result<()> {
+    let saved = &savepoint.manifest;
+    if job.identity.incarnation < saved.job.incarnation {
+        return Ok(());
+    }
+    let place = |p: &SourcePosition| (p.operator, p.topic.clone(), p.partition);
+    let sources: BTreeSet<u32> = saved.operators.iter().filter(|o| o.tables.is_empty()).map(|o| o.id).collect();
+    let positions = saved.tasks.iter().flat_map(|part| &part.commit.positions);
+    let offsets: BTreeMap<_, i64> =
+        positions.filter(|p| sources.contains(&p.operator)).map(|p| (place(p), p.offset)).collect();
+    let read_on = |p: &&SourcePosition| offsets.get(&place(p)).is_some_and(|offset| *offset != p.offset);
+    let Some(position) = commits.values().flat_map(|commit| &commit.positions).find(read_on) else { return Ok(()) };
+    let SourcePosition { topic, partition, offset, .. } = position;
+    Err(Error::fail_job(format!(
+        "incarnation {} of the job has read on after the savepoint {} ({topic}-{partition} to offset {offset}): what it has \
+         written since would be written again. Make a savepoint with --stop and start from that, or leave out --replaces to \
+         start another job from this one",
+        job.identity.incarnation, saved.savepoint
+    )))
+}
+
+/// Waits until every log has been claimed for good, and released by who did.
+fn await_all(request: &StartRequest<'_>, tasks: u32) -> Result<()> {
+    let reader = LogReader::new(request.job, request.cluster, "read_committed", [])?;
+    let mut from = Vec::new();
+    for task in 0..tasks {
+        from.push((task, retrying(PATIENCE, request.clock, || reader.range(task))?.start));
+    }
+    let mut reader = LogReader::new(request.job, request.cluster, "read_committed", from)?;
+    let (mut ended, mut claimed) = (BTreeSet::new(), BTreeSet::new());
+    let deadline = request.clock.monotonic() + PATIENCE;
+    while ended.len() < tasks as usize {
+        reader.read_some(&mut |task, _, record| {
+            match record {
+                LogRecord::Claim(claim) if claim.generation == LAST_GENERATION => claimed.insert(task),
+                LogRecord::Release(_) if claimed.contains(&task) => ended.insert(task),
+                _ => false,
+            };
+            Ok(())
+        })?;
+        if request.clock.monotonic() > deadline {
+            let missing: Vec<u32> = (0..tasks).filter(|task| !ended.contains(task)).collect();
+            return Err(Error::restart_worker(format!(
+                "the earlier incarnation's logs of tasks {missing:?} have not been ended by the workers whose share they are: \
+                 start all workers of the job"
+            )));
+        }
+    }
+    Ok(())
+}
