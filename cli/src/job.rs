@@ -51,6 +51,7 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
             epoch: bytes(limits.epoch_memory),
             rocksdb: bytes(limits.state_memory),
         },
+        state_size_limit: spec.state.size_limit.map(|size| size.bytes()),
     }
 }
 

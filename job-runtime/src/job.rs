@@ -43,6 +43,9 @@ pub struct Job {
     /// Threads that run tasks; None: the machine's cores, at most one a task.
     pub threads: Option<usize>,
     pub memory: MemoryLimits,
+    /// Bytes that a task's state may take on its volume; above it the job stops.
+    #[serde(default)]
+    pub state_size_limit: Option<u64>,
 }
 
 /// Names topics and transactional ids; the same identity finds the same state again.

@@ -17,6 +17,7 @@ mod partitions;
 mod idle;
 mod late;
 mod poison;
+mod limits;
 mod join;
 mod embedded;
 mod proxy;

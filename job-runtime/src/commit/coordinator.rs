@@ -227,7 +227,7 @@ impl Coordinator<'_> {
             let (metrics, admin) = (self.metrics.clone(), self.admin.clone());
             let received: Vec<_> = self.exchanges.iter().filter_map(|id| positions.remove(id)).flatten().collect();
             self.checkpointer.checkpoint(read_from, move |done| {
-                metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0);
+                metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0, done.state);
                 // What is received and committed is never read again. The next checkpoint tries again.
                 if !received.is_empty()
                     && let Err(error) = admin.delete_records(&received)
