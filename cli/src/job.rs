@@ -52,6 +52,7 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
             rocksdb: bytes(limits.state_memory),
         },
         images: ImageLimits::default(),
+        state_size_limit: spec.state.size_limit.map(|size| size.bytes()),
     }
 }
 

@@ -335,10 +335,11 @@ pub enum ErrorPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StateSpec {
-    /// State not touched for this long may be dropped. Default: never.
+    /// State not touched for this long may be dropped. Default: never. State of windows goes when they close,
+    /// whatever this says; no operator keeps other state yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
-    /// Of a task's state on its volume; beyond it the job stops reading, and a condition says so.
+    /// Of a task's state on its volume. At four fifths of it the worker warns, above it the job stops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_limit: Option<ByteSize>,
 }

@@ -46,6 +46,9 @@ pub struct Job {
     /// A file of an earlier version says nothing of them.
     #[serde(default)]
     pub images: ImageLimits,
+    /// Bytes that a task's state may take on its volume; above it the job stops.
+    #[serde(default)]
+    pub state_size_limit: Option<u64>,
 }
 
 /// Names topics and transactional ids; the same identity finds the same state again.

@@ -2,6 +2,7 @@
 
 use crate::batch::FailureReason;
 use crate::job::ErrorPolicy;
+use crate::state::size::StateSize;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -40,6 +41,8 @@ pub struct Metrics {
     images: Counter,
     image_bytes: Counter,
     log_tail: Gauge,
+    state: Gauge,
+    rocksdb_memory: Gauge,
     pub restarts: Counter,
     restore_duration: Histogram,
     restored_log_records: Counter,
@@ -58,6 +61,7 @@ pub struct Metrics {
     attempt: Mutex<Option<String>>,
     place: Mutex<Option<Place>>,
     restore: Mutex<Option<Restore>>,
+    state_size: Mutex<Option<StateSize>>,
 }
 
 /// Which worker this is, of how many.
@@ -159,6 +163,8 @@ pub struct Status {
     pub log_tail_bytes: i64,
     /// The least watermark of all tasks, epoch milliseconds; None before the first.
     pub watermark: Option<i64>,
+    /// None before the first checkpoint.
+    pub state: Option<StateSize>,
     pub restarts: u64,
     /// None before the tasks are claimed.
     pub worker: Option<Place>,
@@ -195,6 +201,8 @@ impl Default for Metrics {
             images: Counter::default(),
             image_bytes: Counter::default(),
             log_tail: Gauge::default(),
+            state: Gauge::default(),
+            rocksdb_memory: Gauge::default(),
             restarts: Counter::default(),
             restore_duration: seconds(),
             restored_log_records: Counter::default(),
@@ -213,6 +221,7 @@ impl Default for Metrics {
             attempt: Mutex::default(),
             place: Mutex::default(),
             restore: Mutex::default(),
+            state_size: Mutex::default(),
             registry: Registry::default(),
         };
         registry.register("source_records", "Records read from sources", metrics.source_records.clone());
@@ -250,6 +259,18 @@ impl Default for Metrics {
             "About how much the task logs have since their last images",
             Unit::Bytes,
             metrics.log_tail.clone(),
+        );
+        registry.register_with_unit(
+            "state",
+            "State of all tasks on the volume, as of the last checkpoint",
+            Unit::Bytes,
+            metrics.state.clone(),
+        );
+        registry.register_with_unit(
+            "rocksdb_memory",
+            "Memory of RocksDB's blocks and memtables, as of the last checkpoint",
+            Unit::Bytes,
+            metrics.rocksdb_memory.clone(),
         );
         registry.register("worker_restarts", "Restarts of the worker inside its process", metrics.restarts.clone());
         registry.register_with_unit(
@@ -295,7 +316,11 @@ impl Metrics {
         self.last_commit_millis.store(at, Ordering::Relaxed);
     }
 
-    pub fn checkpointed(&self, at: i64, seconds: f64) {
+    pub fn checkpointed(&self, at: i64, seconds: f64, state: StateSize) {
+        let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.state.set(gauge(state.bytes));
+        self.rocksdb_memory.set(gauge(state.rocksdb_memory_bytes));
+        *self.state_size.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
         self.checkpoints.inc();
         self.checkpoint_duration.observe(seconds);
         self.last_checkpoint_millis.store(at, Ordering::Relaxed);
@@ -394,6 +419,7 @@ impl Metrics {
             last_image_bytes: known(&self.last_image_bytes),
             log_tail_bytes: self.log_tail.get(),
             watermark: known(&self.watermark_millis),
+            state: *self.state_size.lock().unwrap_or_else(PoisonError::into_inner),
             restarts: self.restarts.get(),
             worker: self.place.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             restore: *self.restore.lock().unwrap_or_else(PoisonError::into_inner),

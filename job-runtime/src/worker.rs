@@ -283,7 +283,7 @@ impl Supervisor {
             stop: self.stop.clone(),
             pause: self.pause.clone(),
             read_from: started.claims.iter().map(|(&task, claim)| (task, claim + 1)).collect(),
-            checkpointer: Checkpointer::start(started.stores, holder, self.clock.clone())?,
+            checkpointer: Checkpointer::start(started.stores, self.job.state_size_limit, holder, self.clock.clone())?,
             covers,
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),

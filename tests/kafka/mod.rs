@@ -19,6 +19,7 @@ mod partitions;
 mod idle;
 mod late;
 mod poison;
+mod limits;
 mod join;
 mod embedded;
 mod proxy;

@@ -241,7 +241,7 @@ impl Coordinator<'_> {
             let (metrics, admin) = (self.metrics.clone(), self.admin.clone());
             let received: Vec<_> = self.exchanges.iter().filter_map(|id| positions.remove(id)).flatten().collect();
             self.checkpointer.checkpoint(read_from, move |done, stores| {
-                metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0);
+                metrics.checkpointed(done.at, done.duration_millis as f64 / 1000.0, done.state);
                 cover(stores);
                 // What is received and committed is never read again. The next checkpoint tries again.
                 if !received.is_empty()

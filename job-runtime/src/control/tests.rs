@@ -79,6 +79,7 @@ pub(crate) fn job() -> Job {
         parallelism: None,
         threads: None,
         memory: MemoryLimits::default(),
+        state_size_limit: None,
     }
 }
 

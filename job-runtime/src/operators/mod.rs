@@ -8,6 +8,7 @@ pub mod watermark;
 mod window;
 mod slice_assigner;
 pub(crate) mod window_progress;
+mod dead_keys;
 pub mod window_table_function;
 mod interner;
 mod accumulator;

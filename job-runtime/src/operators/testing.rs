@@ -5,7 +5,7 @@ use super::{Context, Output, Progress};
 use crate::batch::{Batch, FailedRow, FailureReason, Origin, SourceRecords};
 use crate::env::Clock;
 use crate::error::Result;
-use crate::state::{EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
+use crate::state::{Change, EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
 use arrow_array::UInt32Array;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,25 +52,16 @@ pub(super) struct Store(pub(super) BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Store {
     pub(super) fn apply(&mut self, changes: &StateChanges) {
-        let mut rest = changes.as_bytes();
-        let take = |rest: &mut &[u8], length: usize| {
-            let (head, tail) = rest.split_at(length);
-            *rest = tail;
-            head.to_vec()
-        };
-        while !rest.is_empty() {
-            let length = |rest: &mut &[u8]| u32::from_le_bytes(take(rest, 4).try_into().unwrap()) as usize;
-            let key_length = length(&mut rest);
-            let (key, tail) = rest.split_at(key_length);
-            rest = tail;
-            match length(&mut rest) {
-                0 => self.0.remove(key),
-                value_length => {
-                    let (value, tail) = rest.split_at(value_length - 1);
-                    rest = tail;
-                    self.0.insert(key.to_vec(), value.to_vec())
+        for change in StateChanges::parse(changes.as_bytes()) {
+            match change.expect("these are our own bytes") {
+                Change::Put(key, value) => {
+                    self.0.insert(key.to_vec(), value.to_vec());
                 }
-            };
+                Change::Delete(key) => {
+                    self.0.remove(key);
+                }
+                Change::DeletePrefix(prefix) => self.0.retain(|key, _| !key.starts_with(prefix)),
+            }
         }
     }
 }

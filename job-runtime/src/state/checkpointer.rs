@@ -3,6 +3,7 @@
 //! in every commit of the interval is written once, one that came and went leaves no value behind.
 
 use super::StateChanges;
+use super::size::{SizeWatch, StateSize};
 use super::store::TaskStore;
 use crate::env::Clock;
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct CheckpointDone {
     pub duration_millis: u64,
     /// Bytes of state changes that it wrote, before coalescing.
     pub bytes: usize,
+    /// How large the state is now.
+    pub state: StateSize,
 }
 
 /// Under which generation and transactional id a worker commits.
@@ -55,12 +58,19 @@ pub struct Checkpointer {
 const QUEUED_COMMITS: usize = 4096;
 
 impl Checkpointer {
-    /// Stores by task; everything committed from now on is of this holder.
-    pub fn start(stores: BTreeMap<u32, TaskStore>, holder: CommitHolder, clock: Arc<dyn Clock>) -> Result<Self> {
+    /// Stores by task, each of which may take `size_limit` bytes; everything committed from now on is of this holder.
+    pub fn start(
+        stores: BTreeMap<u32, TaskStore>,
+        size_limit: Option<u64>,
+        holder: CommitHolder,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let mut watch = SizeWatch::new(size_limit);
+        watch.measure(&stores)?;
         let (sender, receiver) = sync_channel(QUEUED_COMMITS);
         let thread = std::thread::Builder::new()
             .name("checkpointer".into())
-            .spawn(move || run(stores, &holder, &receiver, clock.as_ref()))
+            .spawn(move || run(stores, watch, &holder, &receiver, clock.as_ref()))
             .map_err(|e| Error::fail_job("could not start the checkpointer's thread").caused_by(e))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
@@ -122,6 +132,7 @@ struct Pending {
 
 fn run(
     mut stores: BTreeMap<u32, TaskStore>,
+    mut watch: SizeWatch,
     holder: &CommitHolder,
     receiver: &Receiver<Message>,
     clock: &dyn Clock,
@@ -152,10 +163,88 @@ fn run(
                     store.checkpoint()?;
                 }
                 let duration_millis = (clock.monotonic() - start).as_millis() as u64;
-                done(CheckpointDone { at: clock.now_millis(), duration_millis, bytes }, &stores);
+                let state = watch.measure(&stores)?;
+                done(CheckpointDone { at: clock.now_millis(), duration_millis, bytes, state }, &stores);
             }
             Message::Inspect(look) => look(&stores),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::ManualClock;
+    use crate::error::ErrorKind;
+    use crate::state::store::StoreMemory;
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    /// About 400 kB, of which nothing compresses.
+    fn much() -> StateChanges {
+        let mut changes = StateChanges::default();
+        for i in 0..4000u32 {
+            let hash = |j: u32| crate::key::hash(&(i * 12 + j).to_be_bytes()).to_be_bytes();
+            changes.put(7, 1, 3, &i.to_be_bytes(), &(0..12).flat_map(hash).collect::<Vec<u8>>());
+        }
+        changes
+    }
+
+    fn start(directory: &Path, size_limit: Option<u64>) -> Result<Checkpointer> {
+        let store = TaskStore::open(directory, "uid", 1, 0, &StoreMemory::new(8 << 20, 1))?;
+        let holder = CommitHolder { generation: 1, transactional_id: "id".into() };
+        Checkpointer::start([(0, store)].into(), size_limit, holder, ManualClock::at(0))
+    }
+
+    /// The size after a checkpoint of these changes.
+    fn checkpoint(checkpointer: &mut Checkpointer, changes: StateChanges, sequence: u64) -> Option<StateSize> {
+        checkpointer.committed(0, changes, Commit { claim: 0, sequence, positions: Vec::new() }).unwrap();
+        let (sender, receiver) = channel();
+        let read_from = [(0, sequence as i64)].into();
+        checkpointer.checkpoint(read_from, move |done, _| sender.send(done.state).expect("somebody waits")).unwrap();
+        receiver.recv().ok()
+    }
+
+    #[test]
+    fn a_state_near_its_limit_is_warned_of_until_it_is_small_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut checkpointer = start(directory.path(), Some(490_000)).unwrap();
+        let size = checkpoint(&mut checkpointer, much(), 1).expect("within the limit");
+        assert!(size.near_limit && size.bytes > 392_000 && size.bytes == size.largest_task_bytes, "{size:?}");
+        assert!(size.rocksdb_memory_bytes > 0, "{size:?}");
+        checkpointer.finish().unwrap();
+        let mut checkpointer = start(directory.path(), Some(4_000_000)).unwrap();
+        let size = checkpoint(&mut checkpointer, StateChanges::default(), 2).expect("within the limit");
+        assert!(!size.near_limit, "{size:?}");
+        checkpointer.finish().unwrap();
+    }
+
+    #[test]
+    fn a_state_above_its_limit_stops_the_job_until_the_limit_is_raised() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut checkpointer = start(directory.path(), Some(100_000)).unwrap();
+        assert_eq!(checkpoint(&mut checkpointer, much(), 1), None);
+        let error = checkpointer.finish().expect_err("above its limit");
+        assert_eq!(error.kind, ErrorKind::UserFault, "{error}");
+        assert!(error.to_string().contains("spec.state.sizeLimit allows 100000: raise the limit"), "{error}");
+        let error = start(directory.path(), Some(100_000)).err().expect("it still is");
+        assert_eq!(error.kind, ErrorKind::UserFault, "{error}");
+        start(directory.path(), Some(1_000_000)).unwrap().finish().unwrap();
+        start(directory.path(), None).unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn what_is_deleted_does_not_count_against_the_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut checkpointer = start(directory.path(), Some(600_000)).unwrap();
+        for round in 0..10 {
+            // Each round replaces the one before.
+            let mut changes = StateChanges::default();
+            changes.delete_prefix(7, 1, 3, b"");
+            checkpoint(&mut checkpointer, changes, 2 * round + 1).expect("within the limit");
+            checkpoint(&mut checkpointer, much(), 2 * round + 2).expect("within the limit");
+        }
+        checkpointer.finish().unwrap();
+    }
 }

@@ -6,17 +6,31 @@
 
 use crate::error::{Error, Result};
 
+mod coalesce;
 pub mod corruption;
 pub mod store;
 pub mod image;
+pub mod size;
 pub mod checkpointer;
 
 /// A state table of an operator; the numbers are persisted and never reused.
 pub type TableId = u8;
 
+/// A change of state. Keys are whole: operator id, table and key group are in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    Put(&'a [u8], &'a [u8]),
+    Delete(&'a [u8]),
+    /// Of every key that begins so.
+    DeletePrefix(&'a [u8]),
+}
+
+/// In place of a value's length: the key is a prefix, and every key that begins with it goes.
+const PREFIX_MARK: u32 = u32::MAX;
+
 /// Changes of one task between two commits, in the order made; the last one of a key counts.
-/// Laid out as the log's Batch record has them: `u32 key length, key, u32 value length + 1 or 0 for a
-/// delete, value`, little-endian lengths.
+/// Laid out as the log's Batch record has them: `u32 key length, key, u32 value length + 1, or 0 for a
+/// delete, or u32::MAX for a delete of all that begins with the key, value`, little-endian lengths.
 #[derive(Default)]
 pub struct StateChanges {
     bytes: Vec<u8>,
@@ -26,7 +40,8 @@ pub struct StateChanges {
 impl StateChanges {
     pub fn put(&mut self, operator: u32, table: TableId, group: u16, key: &[u8], value: &[u8]) {
         self.key(operator, table, group, key);
-        let length = u32::try_from(value.len() + 1).expect("a value of state is below 4 GiB");
+        let length = u32::try_from(value.len() + 1).ok().filter(|&length| length != PREFIX_MARK);
+        let length = length.expect("a value of state is below 4 GiB");
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(value);
     }
@@ -46,6 +61,12 @@ impl StateChanges {
         self.bytes.extend_from_slice(&0u32.to_le_bytes());
     }
 
+    /// Deletes every key of a table and key group that begins with `prefix`; what is put later stays.
+    pub fn delete_prefix(&mut self, operator: u32, table: TableId, group: u16, prefix: &[u8]) {
+        self.key(operator, table, group, prefix);
+        self.bytes.extend_from_slice(&PREFIX_MARK.to_le_bytes());
+    }
+
     fn key(&mut self, operator: u32, table: TableId, group: u16, key: &[u8]) {
         let length = u32::try_from(KEY_PREFIX + key.len()).expect("a key of state is below 4 GiB");
         self.bytes.extend_from_slice(&length.to_le_bytes());
@@ -60,7 +81,7 @@ impl StateChanges {
         self.count == 0
     }
 
-    /// Puts and deletes.
+    /// Puts and deletes; a delete of a prefix is one.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -74,8 +95,8 @@ impl StateChanges {
         self.count = 0;
     }
 
-    /// Reads changes back: each key with its new value, or None where it was deleted.
-    pub fn parse(bytes: &[u8]) -> impl Iterator<Item = Result<(&[u8], Option<&[u8]>)>> {
+    /// Reads changes back.
+    pub fn parse(bytes: &[u8]) -> impl Iterator<Item = Result<Change<'_>>> {
         let mut rest = bytes;
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -112,19 +133,19 @@ impl StateChanges {
 }
 
 /// One change off the front of `rest`; None where it is cut off.
-fn parse_change<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
-    let key_length = take_length(rest)?;
+fn parse_change<'a>(rest: &mut &'a [u8]) -> Option<Change<'a>> {
+    let key_length = take_length(rest)? as usize;
     let key = rest.split_off(..key_length)?;
-    let value = match take_length(rest)? {
-        0 => None,
-        length => Some(rest.split_off(..length - 1)?),
-    };
-    Some((key, value))
+    Some(match take_length(rest)? {
+        0 => Change::Delete(key),
+        PREFIX_MARK => Change::DeletePrefix(key),
+        length => Change::Put(key, rest.split_off(..length as usize - 1)?),
+    })
 }
 
-fn take_length(rest: &mut &[u8]) -> Option<usize> {
+fn take_length(rest: &mut &[u8]) -> Option<u32> {
     let bytes = rest.split_off(..4)?;
-    Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")) as usize)
+    Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
 }
 
 /// Length of `operator id | table | key group`.
@@ -148,12 +169,13 @@ mod tests {
         let mut changes = StateChanges::default();
         for i in 0..100u16 {
             changes.put(1, 2, i, &i.to_be_bytes(), &vec![7; usize::from(i)]);
+            changes.delete_prefix(1, 3, i, b"prefix");
         }
         for limit in [1, 64, 1000, 1 << 20] {
             let pieces = changes.pieces(limit);
             assert_eq!(pieces.concat(), changes.as_bytes());
             let count: usize = pieces.iter().map(|p| StateChanges::parse(p).filter(|c| c.is_ok()).count()).sum();
-            assert_eq!(count, 100);
+            assert_eq!(count, 200);
             assert!(pieces.iter().all(|p| p.len() <= limit || StateChanges::parse(p).count() == 1));
         }
     }

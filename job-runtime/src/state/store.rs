@@ -2,16 +2,18 @@
 //! write-ahead log is off, Kafka's is used instead: what was written after the last flush is read from
 //! the task log again.
 
+use super::coalesce::{Coalesced, end_of_prefix};
 use super::corruption::{StoreContext, open_failure};
 use super::image::ImageSource;
-use super::{EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
+use super::{EntryVisitor, KEY_PREFIX, StateEntries};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use millrace_protocol::replay::Applied;
+use rocksdb::properties::ESTIMATE_LIVE_DATA_SIZE;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch,
+    WriteBufferManager, WriteOptions,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,21 +36,32 @@ pub struct StoreIdentity {
 /// Memory that all stores of a worker share.
 #[derive(Clone)]
 pub struct StoreMemory {
+    /// Blocks, index and filters; what the memtables take is charged to it.
     cache: Cache,
+    memtables: WriteBufferManager,
     memtable_bytes: usize,
 }
 
 impl StoreMemory {
-    /// `bytes` for all of `tasks` stores: half for blocks, half for memtables.
+    /// `bytes` for all of `tasks` stores: up to half for memtables, the rest for blocks.
     pub fn new(bytes: usize, tasks: u32) -> Self {
         let memtable_bytes = (bytes / 2 / tasks.max(1) as usize).max(1 << 20);
-        Self { cache: Cache::new_lru_cache(bytes / 2), memtable_bytes }
+        let cache = Cache::new_lru_cache(bytes);
+        // It never makes a writer wait: the checkpointer flushes anyway, and a store that is above its share does.
+        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(bytes / 2, false, cache.clone());
+        Self { cache, memtables, memtable_bytes }
+    }
+
+    /// What all stores use now.
+    pub fn used_bytes(&self) -> usize {
+        self.cache.get_usage()
     }
 }
 
 pub struct TaskStore {
     /// Shared with whoever reads an image of it.
     db: Arc<DB>,
+    memory: StoreMemory,
     path: PathBuf,
     applied: Option<Applied>,
 }
@@ -66,7 +79,7 @@ impl TaskStore {
         std::fs::create_dir_all(&path).or_kind(ErrorKind::FailJob, operation())?;
         let opened = DB::open(&options(memory), &path);
         let db = Arc::new(opened.map_err(|error| open_failure(&path, operation(), error))?);
-        let mut store = Self { db, path: path.clone(), applied: None };
+        let mut store = Self { db, memory: memory.clone(), path: path.clone(), applied: None };
         let expected = StoreIdentity { format: STORE_FORMAT, job: job.to_owned(), incarnation, task };
         match store.own_entry::<StoreIdentity>("identity")? {
             None => store.put_own_entries(&[("identity", serde_json::to_vec(&expected))], WriteBatch::default())?,
@@ -101,23 +114,54 @@ impl TaskStore {
     /// Applies the changes of consecutive commits, of which `applied` describes the last. Of several
     /// changes of a key only the last is written.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a [u8]>, applied: Applied) -> Result<()> {
-        let mut latest: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
-        for bytes in changes {
-            for change in StateChanges::parse(bytes) {
-                let (key, value) = change?;
-                latest.insert(key, value);
-            }
-        }
+        let mut sum = Coalesced::default();
+        changes.into_iter().try_for_each(|changes| sum.add(changes))?;
+        let batch = self.batch(&sum)?;
+        self.put_own_entries(&[("applied", serde_json::to_vec(&applied))], batch)?;
+        self.applied = Some(applied);
+        Ok(())
+    }
+
+    fn batch(&self, sum: &Coalesced<'_>) -> Result<WriteBatch> {
         let mut batch = WriteBatch::default();
-        for (key, value) in latest {
+        let mut iterator = self.db.raw_iterator_opt(unbuffered());
+        for &prefix in &sum.prefixes {
+            // A deleted range costs every later read: none for what came and went since the last write.
+            iterator.seek(prefix);
+            if iterator.key().is_some_and(|key| key.starts_with(prefix)) {
+                let end = end_of_prefix(prefix).expect("a prefix begins with an operator's id, below the reserved one");
+                batch.delete_range(prefix, &end);
+            }
+            self.intact(iterator.status())?;
+        }
+        for (key, value) in &sum.keys {
             match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
             }
         }
-        self.put_own_entries(&[("applied", serde_json::to_vec(&applied))], batch)?;
-        self.applied = Some(applied);
-        Ok(())
+        Ok(batch)
+    }
+
+    /// Bytes of its entries on the volume, about, as of the last checkpoint. What was deleted counts until RocksDB
+    /// compacts it.
+    pub fn size_bytes(&self) -> Result<u64> {
+        let size = self.db.property_int_value(ESTIMATE_LIVE_DATA_SIZE);
+        Ok(self.intact(size)?.unwrap_or(0))
+    }
+
+    /// What it shares with the worker's other stores.
+    pub fn memory(&self) -> &StoreMemory {
+        &self.memory
+    }
+
+    /// Leaves no room to what was deleted; takes as long as reading and writing all of it.
+    pub fn compact(&self) {
+        self.db.compact_range::<&[u8], &[u8]>(None, None);
+    }
+
+    fn intact<T>(&self, read: Result<T, rocksdb::Error>) -> Result<T> {
+        read.of_store(&self.path, || format!("could not read the state in {}", self.path.display()))
     }
 
     /// Makes everything applied so far durable.
@@ -149,13 +193,9 @@ impl TaskStore {
     /// Puts entries in that are no commit's, before the first one: of an image or a savepoint. That all are there is
     /// said afterwards.
     pub fn load(&mut self, changes: &[u8]) -> Result<()> {
-        let mut batch = WriteBatch::default();
-        for change in StateChanges::parse(changes) {
-            match change? {
-                (key, Some(value)) => batch.put(key, value),
-                (key, None) => batch.delete(key),
-            }
-        }
+        let mut sum = Coalesced::default();
+        sum.add(changes)?;
+        let batch = self.batch(&sum)?;
         self.put_own_entries(&[], batch)
     }
 
@@ -216,6 +256,7 @@ fn options(memory: &StoreMemory) -> Options {
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_format_version(5);
     let mut options = Options::default();
+    options.set_write_buffer_manager(&memory.memtables);
     options.create_if_missing(true);
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(memory.memtable_bytes);
@@ -227,6 +268,14 @@ fn options(memory: &StoreMemory) -> Options {
     options
 }
 
+/// For reading much once.
+fn unbuffered() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_verify_checksums(true);
+    options.fill_cache(false);
+    options
+}
+
 struct OperatorEntries<'a> {
     store: &'a TaskStore,
     operator: u32,
@@ -235,11 +284,9 @@ struct OperatorEntries<'a> {
 impl StateEntries for OperatorEntries<'_> {
     fn for_each(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
         let lower = self.operator.to_be_bytes().to_vec();
-        let mut options = ReadOptions::default();
-        options.set_verify_checksums(true);
+        let mut options = unbuffered();
         // The reserved operator has the greatest id, so every other one has a successor.
         options.set_iterate_upper_bound((self.operator + 1).to_be_bytes().to_vec());
-        options.fill_cache(false);
         let mut iterator = self.store.db.raw_iterator_opt(options);
         iterator.seek(&lower);
         while let (Some(key), Some(value)) = (iterator.key(), iterator.value()) {
@@ -253,105 +300,9 @@ impl StateEntries for OperatorEntries<'_> {
             visit(key[4], group, &key[KEY_PREFIX..], value)?;
             iterator.next();
         }
-        let operation = || format!("could not read the state in {}", self.store.path.display());
-        iterator.status().of_store(&self.store.path, operation)
+        self.store.intact(iterator.status())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use millrace_protocol::record::Commit;
-
-    fn applied(sequence: u64) -> Applied {
-        Applied {
-            log_offset: sequence as i64 * 10,
-            commit: Commit { claim: 0, sequence, positions: Vec::new() },
-            generation: 1,
-            transactional_id: "id".into(),
-        }
-    }
-
-    fn contents(store: &TaskStore, operator: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut all = Vec::new();
-        store
-            .entries(operator)
-            .for_each(&mut |table, group, key, value| {
-                assert_eq!((table, group), (1, 3));
-                all.push((key.to_vec(), value.to_vec()));
-                Ok(())
-            })
-            .unwrap();
-        all
-    }
-
-    #[test]
-    fn the_last_change_of_a_key_counts_and_operators_do_not_mix() {
-        let directory = tempfile::tempdir().unwrap();
-        let memory = StoreMemory::new(8 << 20, 1);
-        let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
-        let mut first = StateChanges::default();
-        first.put(7, 1, 3, b"a", b"1");
-        first.put(7, 1, 3, b"b", b"");
-        first.put(8, 1, 3, b"a", b"other");
-        let mut second = StateChanges::default();
-        second.delete(7, 1, 3, b"a");
-        second.put(7, 1, 3, b"c", b"3");
-        store.apply([first.as_bytes(), second.as_bytes()], applied(2)).unwrap();
-        assert_eq!(contents(&store, 7), [(b"b".to_vec(), b"".to_vec()), (b"c".to_vec(), b"3".to_vec())]);
-        assert_eq!(contents(&store, 8), [(b"a".to_vec(), b"other".to_vec())]);
-    }
-
-    #[test]
-    fn a_checkpoint_survives_and_names_its_commit() {
-        let directory = tempfile::tempdir().unwrap();
-        let memory = StoreMemory::new(8 << 20, 1);
-        let mut changes = StateChanges::default();
-        changes.put(7, 1, 3, b"a", b"1");
-        {
-            let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
-            assert_eq!(store.applied(), None);
-            store.apply([changes.as_bytes()], applied(5)).unwrap();
-            store.checkpoint().unwrap();
-        }
-        let store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
-        assert_eq!(store.applied(), Some(&applied(5)));
-        assert_eq!(contents(&store, 7), [(b"a".to_vec(), b"1".to_vec())]);
-    }
-
-    #[test]
-    fn a_volume_in_use_is_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        let memory = StoreMemory::new(8 << 20, 1);
-        let first = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
-        let error = TaskStore::open(directory.path(), "uid", 1, 0, &memory).err().expect("it is in use");
-        assert_eq!(error.kind, ErrorKind::Retry, "{error}");
-        drop(first);
-        TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
-    }
-
-    #[test]
-    fn what_an_earlier_incarnation_has_left_makes_room_and_a_later_one_does_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let memory = StoreMemory::new(8 << 20, 1);
-        let mut changes = StateChanges::default();
-        changes.put(7, 1, 3, b"a", b"1");
-        TaskStore::open(directory.path(), "uid", 1, 0, &memory)
-            .unwrap()
-            .apply([changes.as_bytes()], applied(5))
-            .unwrap();
-        let store = TaskStore::open(directory.path(), "uid", 2, 0, &memory).unwrap();
-        assert_eq!((store.applied(), contents(&store, 7)), (None, Vec::new()));
-        drop(store);
-        assert!(TaskStore::open(directory.path(), "uid", 1, 0, &memory).is_err());
-    }
-
-    #[test]
-    fn a_volume_of_another_job_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let memory = StoreMemory::new(8 << 20, 1);
-        TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap().checkpoint().unwrap();
-        let error = TaskStore::open(directory.path(), "other", 1, 0, &memory).err().expect("a foreign volume");
-        assert!(error.to_string().contains("give this job a directory of its own"), "{error}");
-    }
-}
+mod tests;

@@ -29,6 +29,7 @@ pub(crate) struct Job {
     dead_letter_topic: Option<String>,
     commit_interval: &'static str,
     parallelism: Option<u32>,
+    state_size_limit: Option<&'static str>,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -55,6 +56,7 @@ impl Job {
             dead_letter_topic: None,
             commit_interval: "200ms",
             parallelism: None,
+            state_size_limit: None,
             arguments,
             folder,
         }
@@ -77,6 +79,11 @@ impl Job {
 
     pub(crate) fn parallelism(mut self, tasks: u32) -> Self {
         self.parallelism = Some(tasks);
+        self
+    }
+
+    pub(crate) fn state_size_limit(mut self, limit: &'static str) -> Self {
+        self.state_size_limit = Some(limit);
         self
     }
 
@@ -142,6 +149,9 @@ impl Job {
         );
         if let Some(tasks) = self.parallelism {
             writeln!(text, "  parallelism: {tasks}").expect("a String takes all");
+        }
+        if let Some(limit) = self.state_size_limit {
+            writeln!(text, "  state: {{sizeLimit: {limit}}}").expect("a String takes all");
         }
         if let Some(topic) = &self.dead_letter_topic {
             writeln!(text, "  deadLetterTopic: {topic}").expect("a String takes all");

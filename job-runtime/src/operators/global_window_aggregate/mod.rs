@@ -19,6 +19,7 @@ mod tests;
 pub(super) use self::columns::state_tables;
 use self::firing::Firing;
 use self::table::{Layout, Table};
+use super::dead_keys::delete_all;
 use super::slice_assigner::{show_millis, timestamps};
 use super::window::{Windows, session_time_zone};
 use super::window_progress::{Cursor, Limits};
@@ -310,14 +311,19 @@ impl Operator for GlobalWindowAggregate {
         let (operator, layout) = (self.operator_id, &self.layout);
         let mut key = Vec::new();
         for (slice_end, table) in self.dead.drain(..) {
-            for (group, hash) in table.persisted() {
-                state::group_key(slice_end, group, &mut key);
-                changes.delete(operator, state::GROUPS, layout.key_group(hash), &key);
-            }
-            for (group, hash, call, value) in table.persisted_values() {
-                state::value_key(slice_end, group, call, value, &mut key);
-                changes.delete(operator, state::VALUES, layout.key_group(hash), &key);
-            }
+            let prefix = state::slice_prefix(slice_end);
+            delete_all(changes, operator, state::GROUPS, &prefix, |give| {
+                for (group, hash) in table.persisted() {
+                    state::group_key(slice_end, group, &mut key);
+                    give(layout.key_group(hash), &key);
+                }
+            });
+            delete_all(changes, operator, state::VALUES, &prefix, |give| {
+                for (group, hash, call, value) in table.persisted_values() {
+                    state::value_key(slice_end, group, call, value, &mut key);
+                    give(layout.key_group(hash), &key);
+                }
+            });
         }
         let firing = self.firing.as_mut().and_then(|f| Some((f.slice_end?, &mut f.table)));
         for (slice_end, table) in self.slices.iter_mut().map(|(&end, table)| (end, table)).chain(firing) {

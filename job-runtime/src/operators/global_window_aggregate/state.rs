@@ -15,9 +15,14 @@ pub(super) const GROUPS: TableId = 1;
 pub(super) const VALUES: TableId = 2;
 pub(super) const CURSOR: TableId = 3;
 
+/// What every key of a slice begins with.
+pub(super) fn slice_prefix(slice_end: i64) -> [u8; 8] {
+    (slice_end ^ i64::MIN).to_be_bytes()
+}
+
 pub(super) fn group_key(slice_end: i64, key: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&(slice_end ^ i64::MIN).to_be_bytes());
+    out.extend_from_slice(&slice_prefix(slice_end));
     out.extend_from_slice(key);
 }
 
@@ -28,7 +33,7 @@ pub(super) fn parse_group_key(bytes: &[u8]) -> Result<(i64, &[u8])> {
 
 pub(super) fn value_key(slice_end: i64, key: &[u8], call: u8, value: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&(slice_end ^ i64::MIN).to_be_bytes());
+    out.extend_from_slice(&slice_prefix(slice_end));
     out.extend_from_slice(&u32::try_from(key.len()).expect("a key is below 4 GiB").to_be_bytes());
     out.extend_from_slice(key);
     out.push(call);

@@ -17,6 +17,7 @@ pub(super) use self::columns::state_tables;
 use self::firing::{Chunk, Firing};
 use self::state::Position;
 use self::window::{DeadWindow, Window};
+use super::dead_keys::delete_all;
 use super::row_evaluation::evaluate_rows;
 use super::slice_assigner::show_millis;
 use super::window::{Windows, session_time_zone};
@@ -314,10 +315,15 @@ impl Operator for WindowJoin {
         let (operator, has_keys) = (self.operator_id, self.has_keys);
         let mut row_key = Vec::new();
         for window in self.dead.drain(..) {
-            window.rows(|side, key, hash, number| {
-                state::row_key(window.window_end, key, number, &mut row_key);
-                changes.delete(operator, state::ROWS[side], Self::key_group(has_keys, hash), &row_key);
-            });
+            let prefix = state::window_prefix(window.window_end);
+            for (side, table) in state::ROWS.into_iter().enumerate() {
+                delete_all(changes, operator, table, &prefix, |give| {
+                    window.rows(side, |key, hash, number| {
+                        state::row_key(window.window_end, key, number, &mut row_key);
+                        give(Self::key_group(has_keys, hash), &row_key);
+                    });
+                });
+            }
         }
         let firing = self.firing.as_mut().map(|firing| (firing.window_end, &mut firing.window));
         for (window_end, window) in self.open.iter_mut().map(|(&end, window)| (end, window)).chain(firing) {

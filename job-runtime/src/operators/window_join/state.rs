@@ -16,9 +16,14 @@ use crate::state::TableId;
 pub(super) const ROWS: [TableId; 2] = [1, 2];
 pub(super) const CURSOR: TableId = 3;
 
+/// What every key of a window begins with.
+pub(super) fn window_prefix(window_end: i64) -> [u8; 8] {
+    (window_end ^ i64::MIN).to_be_bytes()
+}
+
 pub(super) fn row_key(window_end: i64, key: &[u8], number: u32, out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&(window_end ^ i64::MIN).to_be_bytes());
+    out.extend_from_slice(&window_prefix(window_end));
     out.extend_from_slice(key);
     out.extend_from_slice(&number.to_be_bytes());
 }

@@ -132,12 +132,10 @@ impl Side {
 }
 
 impl DeadWindow {
-    /// Gives every row that the state has: the side, the key and its hash, and the number.
-    pub(super) fn rows(&self, mut give: impl FnMut(usize, &[u8], u64, u32)) {
-        for (side, given_of) in self.given_of.iter().enumerate() {
-            for (group, &given) in (0..).zip(given_of) {
-                (0..given).for_each(|number| give(side, self.interner.key(group), self.interner.hash(group), number));
-            }
+    /// Gives every row that the state has of a side: the key and its hash, and the number.
+    pub(super) fn rows(&self, side: usize, mut give: impl FnMut(&[u8], u64, u32)) {
+        for (group, &given) in (0..).zip(&self.given_of[side]) {
+            (0..given).for_each(|number| give(self.interner.key(group), self.interner.hash(group), number));
         }
     }
 

@@ -1,0 +1,203 @@
+//! The store against a map, over checkpoints; who may open it.
+
+use super::*;
+use crate::state::StateChanges;
+use millrace_protocol::record::Commit;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn applied(sequence: u64) -> Applied {
+    Applied {
+        log_offset: sequence as i64 * 10,
+        commit: Commit { claim: 0, sequence, positions: Vec::new() },
+        generation: 1,
+        transactional_id: "id".into(),
+    }
+}
+
+fn contents(store: &TaskStore, operator: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    store
+        .entries(operator)
+        .for_each(&mut |table, group, key, value| {
+            assert_eq!((table, group), (1, 3));
+            all.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+    all
+}
+
+#[test]
+fn the_last_change_of_a_key_counts_and_operators_do_not_mix() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+    let mut first = StateChanges::default();
+    first.put(7, 1, 3, b"a", b"1");
+    first.put(7, 1, 3, b"b", b"");
+    first.put(8, 1, 3, b"a", b"other");
+    let mut second = StateChanges::default();
+    second.delete(7, 1, 3, b"a");
+    second.put(7, 1, 3, b"c", b"3");
+    store.apply([first.as_bytes(), second.as_bytes()], applied(2)).unwrap();
+    assert_eq!(contents(&store, 7), [(b"b".to_vec(), b"".to_vec()), (b"c".to_vec(), b"3".to_vec())]);
+    assert_eq!(contents(&store, 8), [(b"a".to_vec(), b"other".to_vec())]);
+}
+
+#[test]
+fn a_checkpoint_survives_and_names_its_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    let mut changes = StateChanges::default();
+    changes.put(7, 1, 3, b"a", b"1");
+    {
+        let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+        assert_eq!(store.applied(), None);
+        store.apply([changes.as_bytes()], applied(5)).unwrap();
+        store.checkpoint().unwrap();
+    }
+    let store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+    assert_eq!(store.applied(), Some(&applied(5)));
+    assert_eq!(contents(&store, 7), [(b"a".to_vec(), b"1".to_vec())]);
+}
+
+#[test]
+fn a_volume_in_use_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    let first = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+    let error = TaskStore::open(directory.path(), "uid", 1, 0, &memory).err().expect("it is in use");
+    assert_eq!(error.kind, ErrorKind::Retry, "{error}");
+    drop(first);
+    TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+}
+
+#[test]
+fn a_volume_of_another_job_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap().checkpoint().unwrap();
+    let error = TaskStore::open(directory.path(), "other", 1, 0, &memory).err().expect("a foreign volume");
+    assert!(error.to_string().contains("give this job a directory of its own"), "{error}");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u16, Vec<u8>, u8),
+    Delete(u16, Vec<u8>),
+    DeletePrefix(u16, Vec<u8>),
+    Commit,
+    Write,
+    Checkpoint,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    // Few keys, many of them prefixes of others, and bytes that have no successor.
+    let key = || prop::collection::vec(prop::sample::select(vec![0u8, 1, 254, 255]), 0..4);
+    let group = || prop::sample::select(vec![0u16, 255, 256, u16::MAX]);
+    let step = prop_oneof![
+        6 => (group(), key(), any::<u8>()).prop_map(|(group, key, value)| Step::Put(group, key, value)),
+        2 => (group(), key()).prop_map(|(group, key)| Step::Delete(group, key)),
+        2 => (group(), key()).prop_map(|(group, prefix)| Step::DeletePrefix(group, prefix)),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Write),
+        1 => Just(Step::Checkpoint),
+    ];
+    prop::collection::vec(step, 0..80)
+}
+
+/// What an operator has, by key group and key.
+fn entries(store: &TaskStore, operator: u32) -> BTreeMap<(u16, Vec<u8>), Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut visit = |_: u8, group: u16, key: &[u8], value: &[u8]| {
+        found.insert((group, key.to_vec()), value.to_vec());
+        Ok(())
+    };
+    store.entries(operator).for_each(&mut visit).unwrap();
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_put_together_the_store_has_what_the_changes_say_in_their_order(steps in steps()) {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = StoreMemory::new(8 << 20, 1);
+        let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+        let mut model: BTreeMap<(u16, Vec<u8>), Vec<u8>> = BTreeMap::new();
+        let (mut changes, mut commits, mut sequence) = (StateChanges::default(), Vec::new(), 0);
+        // A neighbour on either side, which no change of operator 7 may touch.
+        let neighbours = [6, 8];
+        for operator in neighbours {
+            changes.put(operator, 1, 0, b"", b"mine");
+        }
+        for step in steps.into_iter().chain([Step::Commit, Step::Write]) {
+            match step {
+                Step::Put(group, key, value) => {
+                    changes.put(7, 1, group, &key, &[value]);
+                    model.insert((group, key), vec![value]);
+                }
+                Step::Delete(group, key) => {
+                    changes.delete(7, 1, group, &key);
+                    model.remove(&(group, key));
+                }
+                Step::DeletePrefix(group, prefix) => {
+                    changes.delete_prefix(7, 1, group, &prefix);
+                    model.retain(|(of, key), _| *of != group || !key.starts_with(&prefix));
+                }
+                Step::Commit => commits.push(std::mem::take(&mut changes)),
+                Step::Write => {
+                    sequence += 1;
+                    let written = std::mem::take(&mut commits);
+                    store.apply(written.iter().map(StateChanges::as_bytes), applied(sequence)).unwrap();
+                    if changes.is_empty() {
+                        prop_assert_eq!(&entries(&store, 7), &model);
+                    }
+                }
+                Step::Checkpoint => store.checkpoint().unwrap(),
+            }
+        }
+        prop_assert_eq!(entries(&store, 7), model);
+        for operator in neighbours {
+            prop_assert_eq!(entries(&store, operator).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn the_size_of_the_state_shrinks_when_what_was_deleted_is_compacted() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+    let mut changes = StateChanges::default();
+    for i in 0..10_000u32 {
+        // Nothing in it compresses well.
+        let value: Vec<u8> = (0..8).flat_map(|j| crate::key::hash(&(i * 8 + j).to_be_bytes()).to_be_bytes()).collect();
+        changes.put(7, 1, 3, &i.to_be_bytes(), &value);
+    }
+    store.apply([changes.as_bytes()], applied(1)).unwrap();
+    store.checkpoint().unwrap();
+    assert!(store.size_bytes().unwrap() > 640_000, "{}", store.size_bytes().unwrap());
+    assert!(memory.used_bytes() < 8 << 20, "{}", memory.used_bytes());
+    let mut changes = StateChanges::default();
+    changes.delete_prefix(7, 1, 3, b"");
+    store.apply([changes.as_bytes()], applied(2)).unwrap();
+    store.checkpoint().unwrap();
+    store.compact();
+    assert!(store.size_bytes().unwrap() < 10_000, "{}", store.size_bytes().unwrap());
+}
+
+#[test]
+fn what_an_earlier_incarnation_has_left_makes_room_and_a_later_one_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    let mut changes = StateChanges::default();
+    changes.put(7, 1, 3, b"a", b"1");
+    TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap().apply([changes.as_bytes()], applied(5)).unwrap();
+    let store = TaskStore::open(directory.path(), "uid", 2, 0, &memory).unwrap();
+    assert_eq!((store.applied(), contents(&store, 7)), (None, Vec::new()));
+    drop(store);
+    assert!(TaskStore::open(directory.path(), "uid", 1, 0, &memory).is_err());
+}
