@@ -33,17 +33,19 @@ build: system ## Build the millrace command (development profile).
 demo: build ## Run the first example with live events; DEMO_SECONDS=30 ends by itself.
 	@$$(scripts/python-env.sh) examples/actions-per-minute/demo.py --millrace $(millrace) --seconds $(or $(DEMO_SECONDS),0)
 
-# Format, lints, then every test with a real Kafka beside it. Clippy and the tests share the profile, and with
+# Format, lints, then every test with a real Kafka and an S3 server beside it. Clippy and the tests share the profile, and with
 # it what the build scripts make of the C and C++ libraries.
 .PHONY: test
-test: system ## Run all checks and tests, a real Apache Kafka among them.
+test: system ## Run all checks and tests, with a real Apache Kafka and an S3 server.
 	cargo fmt --all --check
+# The S3 server builds beside our own, which has idle moments; run.sh waits for it, and says what went wrong.
+	@(nice $(testbed)/s3/install.sh || true) >/dev/null 2>&1 &
 	$(cargo) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; fi # else tests/dependencies.rs does, without the advisories
 	@scripts/python-env.sh >/dev/null
 	$(cargo) test --locked --workspace --no-run
 	MILLRACE_PYTHON=$$(scripts/python-env.sh) MILLRACE_BIN=$(millrace) \
-	  $(testbed)/kafka/run.sh $(cargo) test --locked --workspace --no-fail-fast
+	  $(testbed)/kafka/run.sh $(testbed)/s3/run.sh $(cargo) test --locked --workspace --no-fail-fast
 
 .PHONY: kill-test
 kill-test: build ## Kill jobs again and again under load, on a real Kafka: KILLS=50 EVENTS=2000000.

@@ -167,6 +167,12 @@ pub(crate) struct Process {
     #[arg(long, value_name = "DIR")]
     pub(crate) secrets: Option<PathBuf>,
 
+    /// Where checkpoints also go, in place of what the job says: s3://BUCKET/PREFIX, or a directory that all workers
+    /// see. Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL is for an S3 that is not
+    /// Amazon's, with AWS_ALLOW_HTTP=true if it has no TLS.
+    #[arg(long, value_name = "URL")]
+    pub(crate) archive_url: Option<String>,
+
     /// Number of threads that run tasks. Default: the machine's cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,

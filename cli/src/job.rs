@@ -4,7 +4,9 @@
 use crate::report::Failure;
 use millrace_crds::StreamJob;
 use millrace_crds::stream_job::{self, KafkaSpec, StreamJobSpec};
-use millrace_job_runtime::job::{ErrorPolicies, ErrorPolicy, ImageLimits, Job, JobIdentity, Kafka, MemoryLimits};
+use millrace_job_runtime::job::{
+    ArchiveSettings, Credentials, ErrorPolicies, ErrorPolicy, ImageLimits, Job, JobIdentity, Kafka, MemoryLimits,
+};
 use millrace_planner::plan::{Connector, Plan};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Surroundings {
     pub(crate) identity: JobIdentity,
     pub(crate) kafka: Kafka,
+    pub(crate) archive: Option<ArchiveSettings>,
     pub(crate) state_directory: PathBuf,
     pub(crate) threads: Option<usize>,
     pub(crate) makes_topics: bool,
@@ -53,6 +56,7 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
         },
         images: ImageLimits::default(),
         state_size_limit: spec.state.size_limit.map(|size| size.bytes()),
+        archive: surroundings.archive,
     }
 }
 
@@ -143,6 +147,43 @@ pub(crate) fn kafka(spec: &KafkaSpec, secrets: Option<&Path>) -> Result<Kafka, F
     Ok(Kafka { bootstrap_servers: spec.bootstrap_servers.clone(), options, replication })
 }
 
+/// Where the manifest has checkpoints go, and with which Secret; not the Secret itself.
+pub(crate) fn archive(manifest: Option<&StreamJob>) -> Option<ArchiveSettings> {
+    let store = manifest?.spec.checkpoint.storage.as_ref()?.object_store.as_ref()?;
+    Some(ArchiveSettings {
+        endpoint: store.endpoint.clone(),
+        region: store.region.clone(),
+        secret: store.secret_ref.as_ref().map(|secret| secret.name.clone()),
+        ..ArchiveSettings::new(&store.url)
+    })
+}
+
+/// The place that a command names, or else the job's, with its Secret read from `secrets`. Without that directory the
+/// environment has the credentials.
+pub(crate) fn archive_with_secrets(
+    url: Option<&str>,
+    job: Option<ArchiveSettings>,
+    secrets: Option<&Path>,
+) -> Result<Option<ArchiveSettings>, Failure> {
+    let Some(settings) = url.map(ArchiveSettings::new).or(job) else { return Ok(None) };
+    let (Some(directory), Some(name)) = (secrets, &settings.secret) else { return Ok(Some(settings)) };
+    let directory = directory.join(name);
+    let unreadable = |error: std::io::Error| {
+        Failure::user(format!("could not read {} for the Secret {name}: {error}", directory.display()))
+    };
+    let mut credentials = BTreeMap::new();
+    for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let key = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // A mounted Secret has folders of its own making beside the keys.
+        if key.starts_with("AWS_") {
+            let value = std::fs::read_to_string(&path).map_err(unreadable)?;
+            credentials.insert(key, value.trim_end_matches('\n').to_owned());
+        }
+    }
+    Ok(Some(ArchiveSettings { credentials: Credentials(credentials), ..settings }))
+}
+
 /// A Kafka without security, such as the embedded broker.
 pub(crate) fn plain_kafka(bootstrap_servers: String) -> Kafka {
     Kafka { bootstrap_servers, options: BTreeMap::new(), replication: BROKER_DEFAULT }
@@ -190,6 +231,34 @@ mod tests {
         assert_eq!(kafka.options["sasl.username"], "jim");
         assert_eq!(kafka.options["sasl.password"], "hawkins");
         assert_eq!(kafka.replication, 3);
+    }
+
+    #[test]
+    fn credentials_of_the_archive_come_from_its_secret_and_go_nowhere() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("keys")).expect("a secret");
+        std::fs::write(directory.path().join("keys/AWS_SECRET_ACCESS_KEY"), "silver\n").expect("a key");
+        let settings = ArchiveSettings {
+            secret: Some("keys".into()),
+            endpoint: Some("http://s3:9000".into()),
+            ..ArchiveSettings::new("s3://bucket/jobs")
+        };
+        let read = archive_with_secrets(None, Some(settings.clone()), Some(directory.path()));
+        let archive = read.expect("the secret is there").expect("an archive");
+        let options = archive.client_options();
+        assert_eq!(options["AWS_SECRET_ACCESS_KEY"], "silver");
+        assert_eq!(
+            (options["AWS_ENDPOINT_URL"].as_str(), options["AWS_ALLOW_HTTP"].as_str()),
+            ("http://s3:9000", "true")
+        );
+        let written = serde_json::to_string(&archive).expect("it is plain data");
+        assert!(!format!("{archive:?}{written}").contains("silver"), "{archive:?}{written}");
+
+        let missing = ArchiveSettings { secret: Some("others".into()), ..settings };
+        let Err(Failure::User(message)) = archive_with_secrets(None, Some(missing), Some(directory.path())) else {
+            panic!("there is no such secret")
+        };
+        assert!(message.contains("others"), "{message}");
     }
 
     #[test]

@@ -236,10 +236,18 @@ pub struct VolumeStorage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStore {
-    /// `s3://bucket/prefix`
+    /// `s3://bucket/prefix`, or `file:///directory` that every pod has mounted.
     #[schemars(regex(pattern = "^[a-z0-9]+://.+$"))]
     pub url: String,
-    /// Keys as environment variables of the store's client.
+    /// Where an S3 listens that is not Amazon's. Without encryption only where it begins with `http://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^https?://.+$"))]
+    pub endpoint: Option<String>,
+    /// Default: `us-east-1`, or what the environment says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub region: Option<String>,
+    /// Keys as environment variables of the store's client: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 }

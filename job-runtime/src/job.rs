@@ -49,6 +49,9 @@ pub struct Job {
     /// Bytes that a task's state may take on its volume; above it the job stops.
     #[serde(default)]
     pub state_size_limit: Option<u64>,
+    /// Where checkpoints also go, in place of images in the log.
+    #[serde(default)]
+    pub archive: Option<ArchiveSettings>,
 }
 
 /// Names topics and transactional ids; the same identity finds the same state again.
@@ -136,6 +139,77 @@ pub struct ImageLimits {
 impl Default for ImageLimits {
     fn default() -> Self {
         Self { tail_bytes_min: 64 << 20, tail_bytes_per_state_byte: 2, bytes_per_epoch: 16 << 20 }
+    }
+}
+
+/// A place outside of the volumes where checkpoints go, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveSettings {
+    /// `s3://bucket/prefix`, or a directory that all workers see.
+    pub url: String,
+    /// In place of the region's own: `https://host:port`. Without encryption only if it says `http://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Name of the Secret with the credentials; without one they come from the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// What a worker has read from that Secret, by the names of environment variables (`AWS_ACCESS_KEY_ID`, …).
+    #[serde(skip)]
+    pub credentials: Credentials,
+    /// How often a task's checkpoint goes there, at most.
+    #[serde(default = "ArchiveSettings::default_interval")]
+    pub interval: Duration,
+    /// Never before the log has so many bytes since the last one.
+    #[serde(default = "ArchiveSettings::default_tail_bytes_min")]
+    pub tail_bytes_min: u64,
+}
+
+/// Secrets: never written to files or logs.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({:?})", Vec::from_iter(self.0.keys()))
+    }
+}
+
+impl ArchiveSettings {
+    /// A place with the defaults, and what the environment says.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            endpoint: None,
+            region: None,
+            secret: None,
+            credentials: Credentials::default(),
+            interval: Self::default_interval(),
+            tail_bytes_min: Self::default_tail_bytes_min(),
+        }
+    }
+
+    fn default_interval() -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn default_tail_bytes_min() -> u64 {
+        1 << 20
+    }
+
+    /// For the store's client, by the names of environment variables.
+    pub fn client_options(&self) -> BTreeMap<String, String> {
+        let mut options = self.credentials.0.clone();
+        options.extend(self.region.iter().map(|region| ("AWS_REGION".to_owned(), region.clone())));
+        if let Some(endpoint) = &self.endpoint {
+            options.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.clone());
+            if endpoint.starts_with("http://") {
+                options.insert("AWS_ALLOW_HTTP".to_owned(), "true".to_owned());
+            }
+        }
+        options
     }
 }
 

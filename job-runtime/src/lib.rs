@@ -16,6 +16,7 @@ pub mod operators;
 pub mod exchange;
 pub mod state;
 pub mod storage;
+pub mod archive;
 pub mod commit;
 pub mod savepoint;
 pub mod encode;

@@ -40,6 +40,9 @@ pub struct Metrics {
     checkpoint_duration: Histogram,
     images: Counter,
     image_bytes: Counter,
+    archived_checkpoints: Counter,
+    archive_upload: Counter,
+    pub archive_failures: Counter,
     log_tail: Gauge,
     state: Gauge,
     rocksdb_memory: Gauge,
@@ -55,6 +58,8 @@ pub struct Metrics {
     last_checkpoint_millis: AtomicI64,
     last_image_millis: AtomicI64,
     last_image_bytes: AtomicI64,
+    last_archived_millis: AtomicI64,
+    last_archived_bytes: AtomicI64,
     positions: Mutex<BTreeMap<(String, i32), PartitionStatus>>,
     phase: Mutex<Phase>,
     tasks: Mutex<BTreeMap<u32, TaskStatus>>,
@@ -159,7 +164,14 @@ pub struct Status {
     pub last_image: Option<i64>,
     /// Of state, in the last image.
     pub last_image_bytes: Option<i64>,
-    /// About how much the task logs have since their last images.
+    /// Checkpoints of tasks' states in the archive, and attempts that failed.
+    pub archived_checkpoints: u64,
+    pub archive_failures: u64,
+    /// Epoch milliseconds; None before the first.
+    pub last_archived_checkpoint: Option<i64>,
+    /// Of state, in the last one.
+    pub last_archived_bytes: Option<i64>,
+    /// About how much the task logs have since their last images or archived checkpoints.
     pub log_tail_bytes: i64,
     /// The least watermark of all tasks, epoch milliseconds; None before the first.
     pub watermark: Option<i64>,
@@ -200,6 +212,9 @@ impl Default for Metrics {
             checkpoint_duration: seconds(),
             images: Counter::default(),
             image_bytes: Counter::default(),
+            archived_checkpoints: Counter::default(),
+            archive_upload: Counter::default(),
+            archive_failures: Counter::default(),
             log_tail: Gauge::default(),
             state: Gauge::default(),
             rocksdb_memory: Gauge::default(),
@@ -215,6 +230,8 @@ impl Default for Metrics {
             last_checkpoint_millis: AtomicI64::new(i64::MIN),
             last_image_millis: AtomicI64::new(i64::MIN),
             last_image_bytes: AtomicI64::new(i64::MIN),
+            last_archived_millis: AtomicI64::new(i64::MIN),
+            last_archived_bytes: AtomicI64::new(i64::MIN),
             positions: Mutex::default(),
             phase: Mutex::new(Phase::Restoring),
             tasks: Mutex::default(),
@@ -254,9 +271,25 @@ impl Default for Metrics {
             Unit::Bytes,
             metrics.image_bytes.clone(),
         );
+        registry.register(
+            "archived_checkpoints",
+            "Checkpoints of tasks' states in the archive",
+            metrics.archived_checkpoints.clone(),
+        );
+        registry.register_with_unit(
+            "archive_upload",
+            "Bytes of state uploaded to the archive",
+            Unit::Bytes,
+            metrics.archive_upload.clone(),
+        );
+        registry.register(
+            "archive_failures",
+            "Checkpoints that did not get to the archive",
+            metrics.archive_failures.clone(),
+        );
         registry.register_with_unit(
             "log_tail",
-            "About how much the task logs have since their last images",
+            "About how much the task logs have since their last images or archived checkpoints",
             Unit::Bytes,
             metrics.log_tail.clone(),
         );
@@ -324,6 +357,18 @@ impl Metrics {
         self.checkpoints.inc();
         self.checkpoint_duration.observe(seconds);
         self.last_checkpoint_millis.store(at, Ordering::Relaxed);
+    }
+
+    /// The archive has another checkpoint, of so many bytes of state.
+    pub fn archived(&self, at: i64, bytes: u64) {
+        self.archived_checkpoints.inc();
+        self.last_archived_millis.store(at, Ordering::Relaxed);
+        self.last_archived_bytes.store(bytes as i64, Ordering::Relaxed);
+    }
+
+    /// So many bytes went to the archive.
+    pub fn uploaded(&self, bytes: u64) {
+        self.archive_upload.inc_by(bytes);
     }
 
     /// An image of so many bytes of state is complete.
@@ -417,6 +462,10 @@ impl Metrics {
             images: self.images.get(),
             last_image: known(&self.last_image_millis),
             last_image_bytes: known(&self.last_image_bytes),
+            archived_checkpoints: self.archived_checkpoints.get(),
+            archive_failures: self.archive_failures.get(),
+            last_archived_checkpoint: known(&self.last_archived_millis),
+            last_archived_bytes: known(&self.last_archived_bytes),
             log_tail_bytes: self.log_tail.get(),
             watermark: known(&self.watermark_millis),
             state: *self.state_size.lock().unwrap_or_else(PoisonError::into_inner),

@@ -2,23 +2,27 @@
 //! workers see. Calls block; the client's own work is done on a small runtime. Not here: what is kept there and
 //! under which names (`savepoint/`).
 //!
-//! Credentials come from the process's environment (`AWS_ACCESS_KEY_ID` and the like), never from a job's
-//! description, and are not written anywhere.
+//! Credentials come from the process's environment (`AWS_ACCESS_KEY_ID` and the like) or from options of the same
+//! names that a caller has read, never from a job's description, and are not written anywhere.
 
 use crate::error::{Error, ErrorKind, Result};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// Parts of a file that are under way at once, and their size: bounds the memory of a transfer.
 const PARTS: usize = 4;
 const PART_BYTES: usize = 8 << 20;
+/// For how long a request is repeated that got no answer, or one that may be another next time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The threads that serve all places of the process.
 static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
@@ -52,14 +56,28 @@ pub struct Stored {
 impl Storage {
     /// `s3://bucket/prefix`, `file:///directory` or a directory. Nothing is looked at yet.
     pub fn open(location: &str) -> Result<Self> {
+        Self::open_with(location, &BTreeMap::new())
+    }
+
+    /// The same with options of the client (`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_SECRET_ACCESS_KEY`, …), which count
+    /// for more than the environment's.
+    pub fn open_with(location: &str, options: &BTreeMap<String, String>) -> Result<Self> {
         let what = || format!("could not open the location {location}");
         if let Some(rest) = location.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() {
                 return Err(Error::user_fault(format!("{}: it names no bucket: s3://bucket/prefix", what())));
             }
-            let client = AmazonS3Builder::from_env().with_bucket_name(bucket).build();
-            let store = client.map_err(|e| Error::user_fault(what()).caused_by(e))?;
+            // The client wants to know when it is made.
+            choose_cryptography();
+            let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: 10, retry_timeout: PATIENCE };
+            let mut client = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
+            for (option, value) in options {
+                let key = option.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
+                // Its error names the option, and never the value.
+                client = client.with_config(key.map_err(|e| Error::user_fault(what()).caused_by(e))?, value);
+            }
+            let store = client.build().map_err(|e| Error::user_fault(what()).caused_by(e))?;
             return Self::new(Arc::new(store), prefix, location);
         }
         let directory = location.strip_prefix("file://").unwrap_or(location);
@@ -95,7 +113,7 @@ impl Storage {
 
     /// Stores a small object, whole or not at all.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<Stored> {
-        let stored = Stored { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(&bytes)) };
+        let stored = Stored { bytes: bytes.len() as u64, sha256: sha256(&bytes) };
         self.run("write", name, self.store.put(&self.path(name), PutPayload::from(bytes)))?;
         Ok(stored)
     }
@@ -104,6 +122,11 @@ impl Storage {
     pub fn put_file(&self, name: &str, file: &std::path::Path) -> Result<Stored> {
         let unreadable = |e: std::io::Error| Error::restart_worker(format!("reading {}", file.display())).caused_by(e);
         let mut source = File::open(file).map_err(unreadable)?;
+        if source.metadata().map_err(unreadable)?.len() <= PART_BYTES as u64 {
+            let mut whole = Vec::new();
+            source.read_to_end(&mut whole).map_err(unreadable)?;
+            return self.put(name, whole);
+        }
         let (mut hash, mut bytes) = (Sha256::new(), 0);
         let upload = self.run("write", name, self.store.put_multipart(&self.path(name)))?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
@@ -129,7 +152,7 @@ impl Storage {
         let read = async {
             match self.store.get(&self.path(name)).await {
                 Ok(found) => Ok(Some(found.bytes().await?.to_vec())),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) if is_absent(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         };
@@ -165,7 +188,7 @@ impl Storage {
         let head = async {
             match self.store.head(&self.path(name)).await {
                 Ok(found) => Ok(Some(found.size)),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) if is_absent(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         };
@@ -176,11 +199,25 @@ impl Storage {
     pub fn delete(&self, name: &str) -> Result<()> {
         let delete = async {
             match self.store.delete(&self.path(name)).await {
-                Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) if is_absent(&error) => Ok(()),
                 done => done,
             }
         };
         self.run("delete", name, delete)
+    }
+
+    /// What is in a folder, by name, with sizes; not what is in folders of it.
+    pub fn list(&self, folder: &str) -> Result<BTreeMap<String, u64>> {
+        let path = self.path(folder);
+        let list = async {
+            match self.store.list_with_delimiter(Some(&path)).await {
+                Ok(found) => Ok(found.objects),
+                Err(error) if is_absent(&error) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        };
+        let found = self.run("list", folder, list)?;
+        Ok(found.into_iter().filter_map(|o| Some((o.location.filename()?.to_owned(), o.size))).collect())
     }
 
     fn path(&self, name: &str) -> Path {
@@ -190,20 +227,47 @@ impl Storage {
 
     fn run<T>(&self, what: &str, name: &str, work: impl Future<Output = object_store::Result<T>>) -> Result<T> {
         runtime()?.block_on(work).map_err(|error| {
-            let kind = match &error {
-                object_store::Error::Unauthenticated { .. } | object_store::Error::PermissionDenied { .. } => {
-                    ErrorKind::UserFault
-                }
-                object_store::Error::NotFound { .. } => ErrorKind::FailJob,
-                _ => ErrorKind::RestartWorker,
-            };
-            Error::new(kind, format!("could not {what} {name} in {}", self.location)).caused_by(error)
+            let (kind, advice) = meaning(&error);
+            Error::new(kind, format!("could not {what} {name} in {}{advice}", self.location)).caused_by(error)
         })
     }
 }
 
+/// What an error means for the job, and what to do about it.
+fn meaning(error: &object_store::Error) -> (ErrorKind, &'static str) {
+    match error {
+        object_store::Error::Unauthenticated { .. } | object_store::Error::PermissionDenied { .. } => (
+            ErrorKind::UserFault,
+            " (access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may list, read, write and \
+             delete there)",
+        ),
+        error if says(error, NO_BUCKET) => {
+            (ErrorKind::UserFault, " (there is no such bucket: make it, or correct its name)")
+        }
+        object_store::Error::NotFound { .. } => (ErrorKind::FailJob, ""),
+        _ => (ErrorKind::RestartWorker, ""),
+    }
+}
+
+/// What S3 says where the whole bucket is missing, and not only an object in it.
+const NO_BUCKET: &str = "NoSuchBucket";
+
+fn says(error: &object_store::Error, code: &str) -> bool {
+    error.to_string().contains(code)
+}
+
+/// Whether there is no such object, in a place that is there.
+fn is_absent(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. }) && !says(error, NO_BUCKET)
+}
+
 fn runtime() -> Result<&'static Runtime> {
     RUNTIME.as_ref().map_err(|error| Error::fail_job(format!("could not start the threads for storage: {error}")))
+}
+
+/// Of bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Bytes in hexadecimal.

@@ -1,8 +1,10 @@
 //! A worker: starts, runs and restarts a job's tasks. One failure that a restart mends is one attempt; what
 //! a person must see ends the worker.
 
+use crate::archive::Archive;
+use crate::archive::publisher::Publisher;
 use crate::commit::coordinator::{Coordinator, ScanOffsets};
-use crate::commit::covers::Covers;
+use crate::commit::covers::{CoverPlan, Covers};
 use crate::commit::gate::EpochGate;
 use crate::commit::recover::Origin;
 use crate::commit::start::{self, StartRequest, Started};
@@ -96,6 +98,7 @@ impl WorkerHandle {
 struct Run<'a> {
     cluster: &'a ClientOptions,
     admin: Arc<AdminClient>,
+    archive: Option<&'a Archive>,
     assignment: Assignment,
     log: Arc<str>,
     gate: Arc<EpochGate>,
@@ -171,11 +174,13 @@ impl Supervisor {
         let sink_partitions = tables.describe_sinks()?;
         let assignment = job.assignment(tables.parallelism(&scans)?)?;
 
+        let archive = self.archive(&assignment)?;
         let holder = start::holder(job)?;
         let started = start::start_worker(&StartRequest {
             job,
             cluster: &cluster,
             admin: &admin,
+            archive: archive.as_ref(),
             clock,
             holder: &holder,
             assignment,
@@ -241,7 +246,16 @@ impl Supervisor {
         let discovery = self.start_discovery(scans, &pipeline, &assignment)?;
         let exchanges = exchange_consumer.iter().flat_map(|_| job.plan.exchanges());
         let exchanges = exchanges.map(|(_, node)| node.operator_id).collect();
-        let run = Run { cluster: &cluster, admin, assignment, log, gate, scans: &kafka_scans, exchanges };
+        let run = Run {
+            cluster: &cluster,
+            admin,
+            archive: archive.as_ref(),
+            assignment,
+            log,
+            gate,
+            scans: &kafka_scans,
+            exchanges,
+        };
         self.run_pipeline(pipeline, started, run, discovery)
     }
 
@@ -252,7 +266,7 @@ impl Supervisor {
         run: Run<'_>,
         _discovery: Discovery,
     ) -> Result<Outcome> {
-        let Run { cluster, admin, assignment, log, gate, scans, exchanges } = run;
+        let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges } = run;
         let transactional_id = self.job.identity.transactional_id(assignment.ordinal);
         let generation = self.job.identity.generation;
         let holder = CommitHolder { generation, transactional_id };
@@ -266,7 +280,14 @@ impl Supervisor {
             (self.job.plan.nodes[id].operator_id, ScanOffsets { consumer: scan.consumer.clone(), has_group })
         });
         let tails = started.claims.iter().map(|(&task, &claim)| (task, claim, started.log_tails[&task]));
-        let covers = Covers::start(&self.job.images, log.clone(), tails, self.metrics.clone())?;
+        let plan = match (&self.job.archive, archive) {
+            (Some(settings), Some(archive)) => {
+                let directory = &self.job.state_directory;
+                CoverPlan::Archive(settings, Publisher::start(archive, directory, &started.claims, &started.damaged)?)
+            }
+            _ => CoverPlan::Images(&self.job.images),
+        };
+        let covers = Covers::start(plan, log.clone(), tails, self.metrics.clone())?;
         let coordinator = Coordinator {
             job: &self.job,
             attempt: started.attempt,
@@ -305,6 +326,19 @@ impl Supervisor {
             let _ = handle.join();
         }
         outcome
+    }
+
+    /// The job's archive. What a person has to correct is said at once; that it is out of reach is no reason not to
+    /// start where the volume and the log have everything.
+    fn archive(&self, assignment: &Assignment) -> Result<Option<Archive>> {
+        let Some(settings) = &self.job.archive else { return Ok(None) };
+        let archive = Archive::open(settings, &self.job.identity)?;
+        match archive.probe(assignment.tasks().next().expect("a worker has tasks")) {
+            Err(error) if error.kind == ErrorKind::UserFault => return Err(error),
+            Err(error) => tracing::warn!(%error, "the archive is out of reach"),
+            Ok(()) => {}
+        }
+        Ok(Some(archive))
     }
 
     /// The client that reads the exchanges: where other workers send to this one's tasks, or did so before.

@@ -3,7 +3,8 @@
 //! simulation its model, reads the state and writes the records.
 //!
 //! A log is cut only behind what a *committed* cover covers, and never behind what the volume has durably: then
-//! the volume, if it is there, is all that a restart needs.
+//! the volume, if it is there, is all that a restart needs. An image is as safe as the log that it is in; objects in a
+//! store can be lost apart from it, so behind a checkpoint the log is kept back to the cover before that.
 
 use crate::record::{Checkpoint, Image, LogRecord};
 use crate::replay::Applied;
@@ -35,6 +36,8 @@ struct Making {
     tail_bytes: u64,
     /// Once its last record is written: up to where it makes the log superfluous.
     covers: Option<i64>,
+    /// Whether the copy is elsewhere.
+    outside: bool,
 }
 
 /// A cover that has become complete, by a commit.
@@ -42,7 +45,7 @@ struct Making {
 pub struct Covered {
     /// Of the copy.
     pub bytes: u64,
-    /// The log before this offset is not needed any more.
+    /// The log before this offset is in it.
     pub log_offset: i64,
 }
 
@@ -57,6 +60,8 @@ pub struct TaskCover {
     /// Covers begun under this claim.
     begun: u64,
     making: Option<Making>,
+    /// What the last committed cover covers.
+    last: i64,
     /// What committed covers make superfluous.
     covered: i64,
     /// Where the durable state on the volume begins to read.
@@ -66,7 +71,7 @@ pub struct TaskCover {
 impl TaskCover {
     /// `tail_bytes`: what the log has since its last cover, as well as one knows.
     pub fn new(settings: CoverSettings, claim: i64, tail_bytes: u64) -> Self {
-        Self { settings, claim, tail_bytes, begun: 0, making: None, covered: 0, volume: 0 }
+        Self { settings, claim, tail_bytes, begun: 0, making: None, last: 0, covered: 0, volume: 0 }
     }
 
     /// Changes and a commit were written.
@@ -96,7 +101,7 @@ impl TaskCover {
     pub fn begin(&mut self) {
         self.begun += 1;
         let (id, tail_bytes) = (self.begun, self.tail_bytes);
-        self.making = Some(Making { id, parts: 0, bytes: 0, tail_bytes, covers: None });
+        self.making = Some(Making { id, parts: 0, bytes: 0, tail_bytes, covers: None, outside: false });
     }
 
     /// The record of the next part of the image, for the open transaction; `last` ends it.
@@ -112,7 +117,7 @@ impl TaskCover {
     /// The record of a checkpoint that the object store has, for the open transaction.
     pub fn checkpoint(&mut self, manifest: String, sha256: String, bytes: u64, applied: Applied) -> LogRecord<'static> {
         let making = self.making.as_mut().expect("a checkpoint is made between begin and its commit");
-        making.bytes = bytes;
+        (making.bytes, making.outside) = (bytes, true);
         making.covers = Some(applied.log_offset);
         LogRecord::Checkpoint(Checkpoint { claim: self.claim, manifest, sha256, bytes, applied })
     }
@@ -126,7 +131,8 @@ impl TaskCover {
     pub fn committed(&mut self) -> Option<Covered> {
         let making = self.making.take_if(|making| making.covers.is_some())?;
         let log_offset = making.covers?;
-        self.covered = self.covered.max(log_offset);
+        let before = std::mem::replace(&mut self.last, log_offset);
+        self.covered = self.covered.max(if making.outside { before } else { log_offset });
         self.tail_bytes -= making.tail_bytes;
         Some(Covered { bytes: making.bytes, log_offset })
     }
@@ -213,12 +219,21 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_covers_as_an_image_does() {
+    fn behind_a_checkpoint_the_log_is_kept_back_to_the_cover_before() {
         let mut cover = TaskCover::new(SETTINGS, 3, 500);
-        cover.checkpointed(&applied(9));
+        let mut checkpoint = |offset| {
+            cover.checkpointed(&applied(offset));
+            cover.begin();
+            cover.checkpoint("manifest".into(), "00".into(), 70, applied(offset));
+            assert_eq!(cover.committed(), Some(Covered { bytes: 70, log_offset: offset }));
+            cover.cut(0)
+        };
+        assert_eq!(checkpoint(9), None);
+        assert_eq!(checkpoint(20), Some(9));
+        assert_eq!(checkpoint(30), Some(20));
         cover.begin();
-        cover.checkpoint("manifest".into(), "00".into(), 70, applied(9));
-        assert_eq!(cover.committed(), Some(Covered { bytes: 70, log_offset: 9 }));
-        assert_eq!(cover.cut(0), Some(9));
+        cover.part(b"", Some(applied(30)));
+        cover.committed();
+        assert_eq!(cover.cut(0), Some(30), "an image is in the log itself");
     }
 }

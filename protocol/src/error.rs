@@ -26,7 +26,7 @@ pub enum ProtocolError {
     /// Nothing that is left has the state of a task.
     #[error(
         "the state of task {task} is lost: its log begins at offset {log_start}, its volume has no state that the log goes \
-         on from, and the log has no complete image and no checkpoint. Put the volume back that the job ran on last, \
+         on from, and the log has no complete image and no checkpoint that can be read. Put the volume back that the job ran on last, \
          restore the job from a savepoint, or start it anew"
     )]
     StateLost { task: u32, log_start: i64 },

@@ -80,14 +80,18 @@ impl CompleteImage {
     }
 }
 
-/// Looks for the newest cover in a task's log, read `read_committed` from its start.
+/// Covers that are tried, the newest first, if one turns out to be damaged.
+const COVERS: usize = 3;
+
+/// Looks for the newest covers in a task's log, read `read_committed` from its start.
 #[derive(Debug)]
 pub struct CoverSearch {
     task: u32,
     log: LogRange,
     /// Images that may still become complete, by claim and id.
     open: BTreeMap<(i64, u64), Open>,
-    newest: Option<Cover>,
+    /// Complete, the newest last.
+    found: Vec<Cover>,
 }
 
 #[derive(Debug)]
@@ -99,13 +103,13 @@ struct Open {
 
 impl CoverSearch {
     pub fn new(task: u32, log: LogRange) -> Self {
-        Self { task, log, open: BTreeMap::new(), newest: None }
+        Self { task, log, open: BTreeMap::new(), found: Vec::new() }
     }
 
     pub fn read(&mut self, offset: i64, record: &LogRecord<'_>) {
         match record {
             LogRecord::Image(part) => self.part(offset, part),
-            LogRecord::Checkpoint(checkpoint) => self.newest = Some(Cover::Checkpoint(checkpoint.clone())),
+            LogRecord::Checkpoint(checkpoint) => self.found.push(Cover::Checkpoint(checkpoint.clone())),
             LogRecord::Claim(_) | LogRecord::Release(_) | LogRecord::Batch(_) | LogRecord::Commit(_) => {}
         }
     }
@@ -126,18 +130,21 @@ impl CoverSearch {
             let (first, bytes) = (open.first, open.bytes);
             self.open.remove(&key);
             let (claim, id, applied) = (part.claim, part.id, applied.clone());
-            self.newest = Some(Cover::Image(CompleteImage { claim, id, first, last: offset, bytes, applied }));
+            self.found.push(Cover::Image(CompleteImage { claim, id, first, last: offset, bytes, applied }));
         }
     }
 
-    /// What was found when everything readable was read, which is what lies before `read_to`. None when the log is
-    /// to be read again later: a transaction that is not over hides what comes after it, and that may be what the
-    /// log was cut for.
-    pub fn finish(self, read_to: i64) -> Result<Option<Cover>> {
-        match self.newest {
-            Some(cover) if cover.applied().log_offset >= self.log.start => Ok(Some(cover)),
-            _ if read_to < self.log.end => Ok(None),
-            _ => Err(ProtocolError::StateLost { task: self.task, log_start: self.log.start }),
+    /// What was found when everything readable was read, which is what lies before `read_to`: at least one cover, the
+    /// newest first. None when the log is to be read again later: a transaction that is not over hides what comes
+    /// after it, and that may be what the log was cut for.
+    pub fn finish(self, read_to: i64) -> Result<Option<Vec<Cover>>> {
+        let (task, LogRange { start, end }) = (self.task, self.log);
+        let usable = self.found.into_iter().rev().filter(|cover| cover.applied().log_offset >= start);
+        let usable: Vec<Cover> = usable.take(COVERS).collect();
+        match usable.is_empty() {
+            false => Ok(Some(usable)),
+            true if read_to < end => Ok(None),
+            true => Err(ProtocolError::StateLost { task, log_start: start }),
         }
     }
 }
@@ -161,7 +168,7 @@ mod tests {
     }
 
     /// What a search finds in these records, the first of which is at the log's start.
-    fn search(start: i64, records: &[LogRecord<'_>]) -> Result<Option<Cover>> {
+    fn search(start: i64, records: &[LogRecord<'_>]) -> Result<Option<Vec<Cover>>> {
         let end = start + records.len() as i64;
         let mut search = CoverSearch::new(7, LogRange { start, end });
         for (offset, record) in (start..).zip(records) {
@@ -170,8 +177,8 @@ mod tests {
         search.finish(end)
     }
 
-    fn covers(found: Result<Option<Cover>>) -> i64 {
-        found.unwrap().expect("a cover").applied().log_offset
+    fn covers(found: Result<Option<Vec<Cover>>>) -> i64 {
+        found.unwrap().expect("a cover")[0].applied().log_offset
     }
 
     #[test]
@@ -203,7 +210,9 @@ mod tests {
             part(0, 2, 2, Some(11)),
             part(0, 3, 0, None),
         ];
-        let Ok(Some(Cover::Image(image))) = search(10, &log) else { panic!("an image is there") };
+        let found = search(10, &log).unwrap().expect("covers");
+        let [Cover::Image(image), Cover::Image(before)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(before.applied, applied(10));
         assert_eq!((image.id, image.first, image.last, image.bytes), (2, 13, 16, 15));
         assert_eq!(image.applied, applied(11));
         assert_eq!(covers(search(10, &log[..5])), 10, "the second is not complete yet");

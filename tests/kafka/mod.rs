@@ -12,6 +12,7 @@ mod kill;
 mod twins;
 mod workers;
 mod images;
+mod archive;
 mod volumes;
 mod savepoints;
 mod commits;

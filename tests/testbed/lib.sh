@@ -47,9 +47,12 @@ await() {
   done
 }
 
+# listens PORT: whether somebody does.
+listens() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
 # free_port PORT: fails, saying what to do, where something that the testbed did not start listens.
 free_port() {
-  if (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then
+  if listens "$1"; then
     echo "port $1 is taken by a process that the testbed did not start; stop it or set ${2:-another port}" >&2
     return 1
   fi
@@ -85,13 +88,23 @@ locked() {
   flock 9
 }
 
-# install_once COMMAND: runs COMMAND unless it ran before with the same versions, that is, with
-# the same install.sh and pom.xml.
+# install_once GROUP COMMAND: runs COMMAND, which needs a group of the system's packages, unless it ran
+# before with the same versions, that is, with the same install.sh (and pom.xml, where there is one).
 install_once() {
-  local wanted
-  wanted=$(cat "$here/install.sh" "$here"/pom.xml | sha256sum)
+  local wanted files=("$here/install.sh")
+  [ ! -f "$here/pom.xml" ] || files+=("$here/pom.xml")
+  wanted=$(cat "${files[@]}" | sha256sum)
   [ "$(cat "$home/.installed" 2>/dev/null)" = "$wanted" ] && return
-  "$testbed_dir/system.sh" java
+  "$testbed_dir/system.sh" "$1"
+  shift
   "$@"
   echo "$wanted" >"$home/.installed"
+}
+
+# newest_go: the newest Go that the system has; Debian keeps versions side by side.
+newest_go() {
+  local go
+  for go in "$(command -v go || true)" /usr/lib/go-1.*/bin/go; do
+    [ ! -x "$go" ] || echo "$("$go" env GOVERSION) $go"
+  done | sort -V | tail -n 1 | cut -d' ' -f2
 }

@@ -49,6 +49,7 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
         threads: None,
         makes_topics: false,
         restore_from: args.restore_from.clone(),
+        archive: job::archive(input.manifest.as_ref()),
     };
     let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
     if args.replaces.is_some() && is_prepared(&job, SystemClock::shared().as_ref()).map_err(failure)? {

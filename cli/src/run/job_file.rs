@@ -40,10 +40,11 @@ impl JobFile {
         Ok(Self::parse(path)?.job.identity)
     }
 
-    /// The job in a file, its secrets read from `secrets`.
-    pub(super) fn read(path: &Path, secrets: Option<&Path>) -> Result<Job, Failure> {
-        let file = Self::parse(path)?;
-        Ok(Job { kafka: job::kafka(&file.kafka, secrets)?, ..file.job })
+    /// The job in a file, its secrets read from `secrets`, with the archive at `archive_url` if that is given.
+    pub(super) fn read(path: &Path, secrets: Option<&Path>, archive_url: Option<&str>) -> Result<Job, Failure> {
+        let mut file = Self::parse(path)?;
+        let archive = job::archive_with_secrets(archive_url, file.job.archive.take(), secrets)?;
+        Ok(Job { kafka: job::kafka(&file.kafka, secrets)?, archive, ..file.job })
     }
 
     fn parse(path: &Path) -> Result<Self, Failure> {

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     let identity = home.identity(&input)?;
     topics.prepare(&input.plan, dead_letter_topic(&input))?;
 
-    let job = job(args, input, &home, kafka, identity.clone());
+    let job = job(args, input, &home, kafka, identity.clone())?;
     let clock = SystemClock::shared();
     let worker = Worker::start(job, clock.clone()).map_err(failure)?;
     let outcome = runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock));
@@ -118,16 +118,23 @@ fn dead_letter_topic(input: &Input) -> Option<&str> {
     input.manifest.as_ref()?.spec.dead_letter_topic.as_deref()
 }
 
-fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobIdentity) -> Job {
+fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobIdentity) -> Result<Job, Failure> {
+    // The embedded broker's jobs are tried out: what they leave stays on this machine, unless asked for.
+    let archive = args.kafka.as_ref().and_then(|_| job::archive(input.manifest.as_ref()));
     let surroundings = Surroundings {
         identity,
         kafka,
+        archive: job::archive_with_secrets(
+            args.process.archive_url.as_deref(),
+            archive,
+            args.process.secrets.as_deref(),
+        )?,
         state_directory: home.state(),
         threads: args.process.threads.map(usize::from),
         makes_topics: true,
         restore_from: None,
     };
-    job::job(input.manifest.as_ref(), input.plan, surroundings)
+    Ok(job::job(input.manifest.as_ref(), input.plan, surroundings))
 }
 
 pub(crate) fn failure(error: Error) -> Failure {

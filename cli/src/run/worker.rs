@@ -10,7 +10,8 @@ use millrace_job_runtime::job::{Job, JobIdentity};
 use millrace_job_runtime::worker::Worker;
 
 pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
-    let job = JobFile::read(&args.file, args.process.secrets.as_deref())?;
+    let process = &args.process;
+    let job = JobFile::read(&args.file, process.secrets.as_deref(), process.archive_url.as_deref())?;
     let job = Job {
         identity: JobIdentity { generation: args.generation, ..job.identity },
         replicas: args.replicas,

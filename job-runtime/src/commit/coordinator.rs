@@ -237,7 +237,7 @@ impl Coordinator<'_> {
             let logs = self.log_ranges()?;
             let ends = logs.iter().map(|(&task, log)| (task, log.end)).collect();
             let read_from = std::mem::replace(&mut self.read_from, ends);
-            let cover = self.covers.at_checkpoint(&logs, self.admin.clone());
+            let cover = self.covers.at_checkpoint(now, &logs, self.admin.clone());
             let (metrics, admin) = (self.metrics.clone(), self.admin.clone());
             let received: Vec<_> = self.exchanges.iter().filter_map(|id| positions.remove(id)).flatten().collect();
             self.checkpointer.checkpoint(read_from, move |done, stores| {

@@ -1,17 +1,19 @@
-//! Images of the tasks' states in their logs, and cutting the logs for them: performs what the protocol's covers
-//! say. One image at a time is read, on a thread of its own; the coordinator writes its parts into whatever
-//! transaction is open, some at a time, and none of it holds the tasks up.
+//! Copies of the tasks' states outside of the volumes, and cutting the logs for them: performs what the protocol's
+//! covers say. They begin at a checkpoint of the volume that has become durable, and none of it holds the tasks up.
 //!
-//! A job with an object store publishes checkpoints there in place of images: where an image is asked for here,
-//! at a checkpoint of the volume that has become durable.
+//! A job with an archive publishes checkpoints there, and their records go into the log when the archive has them.
+//! Another has images in the logs themselves: one at a time is read, on a thread of its own, and the coordinator
+//! writes its parts into whatever transaction is open, some at a time.
 
 use super::log;
+use crate::archive::publisher::{Outcome, PublishRequests, Publisher};
+use crate::archive::task::Published;
 use crate::error::Result;
-use crate::job::ImageLimits;
+use crate::job::{ArchiveSettings, ImageLimits};
 use crate::kafka::TransactionalProducer;
 use crate::kafka::admin::AdminClient;
 use crate::metrics::Metrics;
-use crate::state::image::{ImagePart, ImageReader};
+use crate::state::image::{ImagePart, ImageReader, ImageRequests};
 use crate::state::store::TaskStore;
 use millrace_protocol::cover::{CoverSettings, TaskCover};
 use millrace_protocol::record::LogRecord;
@@ -20,6 +22,7 @@ use millrace_protocol::replay::Applied;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 /// What a record of the log takes that carries no changes, roughly.
 const RECORD_BYTES: u64 = 200;
@@ -30,10 +33,39 @@ struct Durable {
     bytes: u64,
 }
 
+/// Where copies go, and who makes them.
+enum Copier {
+    Images(ImageReader),
+    Archive { publisher: Publisher, interval: Duration },
+}
+
+/// Asks for a copy, from where the stores are.
+enum CopyRequests {
+    Images(ImageRequests),
+    Archive(PublishRequests),
+}
+
+impl CopyRequests {
+    fn copy(&self, task: u32, store: &TaskStore) {
+        match self {
+            Self::Images(requests) => requests.hold(task, store.image_source()),
+            Self::Archive(requests) => requests.publish(task, store),
+        }
+    }
+}
+
+/// What a job's covers are.
+pub enum CoverPlan<'a> {
+    Images(&'a ImageLimits),
+    Archive(&'a ArchiveSettings, Publisher),
+}
+
 pub struct Covers {
     log: Arc<str>,
     tasks: BTreeMap<u32, TaskCover>,
-    reader: ImageReader,
+    copier: Copier,
+    /// By task: when the last copy was begun.
+    begun: BTreeMap<u32, Duration>,
     /// Bytes of images for one transaction, and how many the open one still takes.
     bytes_per_epoch: usize,
     bytes_left: usize,
@@ -58,20 +90,29 @@ pub fn tail_bytes(record: &LogRecord<'_>) -> u64 {
 impl Covers {
     /// By task, the claim under which it writes and what its log has beyond the last cover.
     pub fn start(
-        limits: &ImageLimits,
+        plan: CoverPlan<'_>,
         log: Arc<str>,
         tasks: impl IntoIterator<Item = (u32, i64, u64)>,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
-        let settings =
-            CoverSettings { tail_bytes_min: limits.tail_bytes_min, tail_per_state: limits.tail_bytes_per_state_byte };
+        let (tail_bytes_min, tail_per_state, bytes_per_epoch, copier) = match plan {
+            CoverPlan::Images(limits) => {
+                let ImageLimits { tail_bytes_min, tail_bytes_per_state_byte, bytes_per_epoch } = *limits;
+                (tail_bytes_min, tail_bytes_per_state_byte, bytes_per_epoch, Copier::Images(ImageReader::start()?))
+            }
+            CoverPlan::Archive(settings, publisher) => {
+                (settings.tail_bytes_min, 0, 0, Copier::Archive { publisher, interval: settings.interval })
+            }
+        };
+        let settings = CoverSettings { tail_bytes_min, tail_per_state };
         let (sender, durable) = channel();
         Ok(Self {
             log,
             tasks: tasks.into_iter().map(|(task, claim, tail)| (task, TaskCover::new(settings, claim, tail))).collect(),
-            reader: ImageReader::start()?,
-            bytes_per_epoch: limits.bytes_per_epoch,
-            bytes_left: limits.bytes_per_epoch,
+            copier,
+            begun: BTreeMap::new(),
+            bytes_per_epoch,
+            bytes_left: bytes_per_epoch,
             sender,
             durable,
             state_bytes: BTreeMap::new(),
@@ -86,10 +127,42 @@ impl Covers {
         }
     }
 
-    /// Writes what has been read of an image into the open transaction, as far as that takes it.
+    /// Writes what there is of copies into the open transaction, as far as that takes it.
     pub fn write(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
+        match &self.copier {
+            Copier::Images(_) => self.write_parts(producer),
+            Copier::Archive { .. } => self.write_records(producer),
+        }
+    }
+
+    /// Records of the checkpoints that the archive has.
+    fn write_records(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
+        let Copier::Archive { publisher, .. } = &self.copier else { return Ok(()) };
+        while let Some(Outcome { task, published }) = publisher.next()? {
+            let cover = self.tasks.get_mut(&task).expect("checkpoints are asked for by task");
+            match published {
+                Ok(Published { manifest, sha256, bytes, uploaded_bytes, applied }) => {
+                    tracing::debug!(task, manifest, bytes, uploaded_bytes, "the archive has a checkpoint");
+                    let record = cover.checkpoint(manifest, sha256, bytes, applied).encode();
+                    log::write(producer, &self.log, [(task, record)])?;
+                    self.metrics.uploaded(uploaded_bytes);
+                }
+                Err(error) => {
+                    // The volume and the log have everything; the next checkpoint tries again.
+                    tracing::warn!(task, %error, "no checkpoint went to the archive, and the log grows");
+                    cover.abandon();
+                    self.begun.remove(&task);
+                    self.metrics.archive_failures.inc();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_parts(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
+        let Copier::Images(reader) = &self.copier else { return Ok(()) };
         while self.bytes_left > 0
-            && let Some(ImagePart { task, entries, last }) = self.reader.next()?
+            && let Some(ImagePart { task, entries, last }) = reader.next()?
         {
             let cover = self.tasks.get_mut(&task).expect("images are asked for by task");
             let record = cover.part(&entries, last).encode();
@@ -105,16 +178,27 @@ impl Covers {
         for (task, cover) in &mut self.tasks {
             let Some(covered) = cover.committed() else { continue };
             self.state_bytes.insert(*task, covered.bytes);
-            self.metrics.image_written(at, covered.bytes);
-            tracing::info!(task, bytes = covered.bytes, log_offset = covered.log_offset, "wrote an image of the state");
+            let (bytes, log_offset) = (covered.bytes, covered.log_offset);
+            match &self.copier {
+                Copier::Images(_) => {
+                    self.metrics.image_written(at, bytes);
+                    tracing::info!(task, bytes, log_offset, "wrote an image of the state");
+                }
+                Copier::Archive { publisher, .. } => {
+                    publisher.committed(*task);
+                    self.metrics.archived(at, bytes);
+                    tracing::info!(task, bytes, log_offset, "archived a checkpoint");
+                }
+            }
         }
         self.metrics.set_log_tail(self.tasks.values().map(TaskCover::tail_bytes).sum());
     }
 
-    /// What to do when the checkpoint that is asked for now has become durable, where the stores are: begin with an
-    /// image, and cut the logs as far as they are covered.
+    /// What to do when the checkpoint that is asked for now has become durable, where the stores are: begin with
+    /// copies, and cut the logs as far as they are covered.
     pub fn at_checkpoint(
         &mut self,
+        now: Duration,
         logs: &BTreeMap<u32, LogRange>,
         admin: Arc<AdminClient>,
     ) -> impl FnOnce(&BTreeMap<u32, TaskStore>) + Send + use<> {
@@ -122,16 +206,20 @@ impl Covers {
         let log_topic = self.log.to_string();
         let cut = |(task, cover): (&u32, &TaskCover)| Some((*task, cover.cut(logs[task].start)?));
         let cuts: BTreeMap<u32, i64> = self.tasks.iter().filter_map(cut).collect();
-        let due = self.begin_next();
-        let (requests, durable) = (self.reader.requests(), self.sender.clone());
+        let due = self.begin_next(now);
+        let durable = self.sender.clone();
+        let requests = match &self.copier {
+            Copier::Images(reader) => CopyRequests::Images(reader.requests()),
+            Copier::Archive { publisher, .. } => CopyRequests::Archive(publisher.requests()),
+        };
         move |stores| {
             let states = stores.iter().filter_map(|(&task, store)| {
                 Some((task, Durable { applied: store.applied()?.clone(), bytes: store.estimated_bytes() }))
             });
             // Without a coordinator the worker is ending.
             let _ = durable.send(states.collect());
-            if let Some(store) = due.and_then(|task| stores.get(&task).map(|store| (task, store))) {
-                requests.hold(store.0, store.1.image_source());
+            for (task, store) in due.iter().filter_map(|task| Some((*task, stores.get(task)?))) {
+                requests.copy(task, store);
             }
             let before: Vec<_> = cuts.iter().map(|(&task, &at)| (log_topic.clone(), task as i32, at)).collect();
             if !before.is_empty() {
@@ -155,16 +243,26 @@ impl Covers {
         }
     }
 
-    /// Chooses the task whose log has grown most, of those that are due.
-    fn begin_next(&mut self) -> Option<u32> {
-        if self.tasks.values().any(TaskCover::is_making) {
-            return None;
-        }
-        let state_bytes = |task: &u32| self.state_bytes.get(task).copied();
+    /// Chooses tasks of which copies are due: each for the archive, which takes one after the other; for an image the
+    /// one whose log has grown most.
+    fn begin_next(&mut self, now: Duration) -> Vec<u32> {
         // A state of which nothing is known has no checkpoint yet.
-        let due = self.tasks.iter_mut().filter(|(task, cover)| state_bytes(task).is_some_and(|b| cover.is_due(b)));
-        let (&task, cover) = due.max_by_key(|(_, cover)| cover.tail_bytes())?;
-        cover.begin();
-        Some(task)
+        let state_bytes = |task: &u32| self.state_bytes.get(task).copied();
+        let due = self.tasks.iter().filter(|(task, cover)| state_bytes(task).is_some_and(|b| cover.is_due(b)));
+        let chosen: Vec<u32> = match &self.copier {
+            Copier::Images(_) if self.tasks.values().any(TaskCover::is_making) => Vec::new(),
+            Copier::Images(_) => {
+                due.max_by_key(|(_, cover)| cover.tail_bytes()).map(|(&task, _)| task).into_iter().collect()
+            }
+            Copier::Archive { interval, .. } => {
+                let in_time = |task: &u32| self.begun.get(task).is_none_or(|&begun| now >= begun + *interval);
+                due.map(|(&task, _)| task).filter(in_time).collect()
+            }
+        };
+        for task in &chosen {
+            self.tasks.get_mut(task).expect("chosen from them").begin();
+            self.begun.insert(*task, now);
+        }
+        chosen
     }
 }

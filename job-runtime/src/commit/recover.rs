@@ -11,10 +11,11 @@ use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::kafka::admin::retrying;
 use crate::state::corruption;
 use crate::state::store::{StoreMemory, TaskStore};
+use millrace_protocol::ProtocolError;
 use millrace_protocol::record::{Checkpoint, LogRecord};
 use millrace_protocol::recover::{Base, CompleteImage, Cover, CoverSearch, LogRange, base};
 use millrace_protocol::replay::Applied;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Where stores are filled before they take their place, in the state directory.
@@ -37,6 +38,8 @@ pub struct Recovered {
     pub logs: BTreeMap<u32, LogRange>,
     /// Of the images that were loaded.
     pub image_bytes: u64,
+    /// Tasks of which the archive has a checkpoint that is damaged.
+    pub damaged: BTreeSet<u32>,
 }
 
 /// # Errors
@@ -58,7 +61,11 @@ impl<'a> Recovery<'a> {
         let memory = StoreMemory::new(request.job.memory.rocksdb, tasks);
         let (stores, origins, logs) = (BTreeMap::new(), BTreeMap::new(), ranges(request)?);
         remove(&request.job.state_directory.join(FILLING))?;
-        Ok(Self { request, memory, recovered: Recovered { stores, origins, logs, image_bytes: 0 } })
+        Ok(Self {
+            request,
+            memory,
+            recovered: Recovered { stores, origins, logs, image_bytes: 0, damaged: BTreeSet::new() },
+        })
     }
 
     fn run(mut self) -> Result<Recovered> {
@@ -125,25 +132,23 @@ impl<'a> Recovery<'a> {
     }
 
     /// Fills new stores from covers, and puts them into the places of those that were there.
-    fn replace(&mut self, covers: BTreeMap<u32, Cover>) -> Result<()> {
+    fn replace(&mut self, covers: BTreeMap<u32, Vec<Cover>>) -> Result<()> {
         let begun = self.request.clock.monotonic();
         let filling = self.request.job.state_directory.join(FILLING);
         let tasks: Vec<u32> = covers.keys().copied().collect();
         let mut images = BTreeMap::new();
-        for (task, cover) in covers {
+        for (task, covers) in covers {
             // What was there is of no use any more, and may need the space.
             self.discard(task)?;
-            let origin = match cover {
-                Cover::Image(image) => {
+            match self.fetch_first(task, covers, &filling)? {
+                Some(image) => {
                     images.insert(task, image);
-                    Origin::Image
+                    self.recovered.origins.insert(task, Origin::Image);
                 }
-                Cover::Checkpoint(checkpoint) => {
-                    self.fetch(task, &checkpoint, &TaskStore::path_in(&filling, task))?;
-                    Origin::Checkpoint
+                None => {
+                    self.recovered.origins.insert(task, Origin::Checkpoint);
                 }
-            };
-            self.recovered.origins.insert(task, origin);
+            }
         }
         let (count, bytes) = (images.len(), images.values().map(|image| image.bytes).sum());
         self.recovered.image_bytes = bytes;
@@ -198,18 +203,59 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// A checkpoint of the object store becomes the store in `directory`.
-    fn fetch(&self, task: u32, checkpoint: &Checkpoint, _directory: &Path) -> Result<()> {
-        Err(Error::user_fault(format!(
-            "the log of task {task} goes on from a checkpoint in an object store ({}), and the job has none: give it the \
-             one that it had",
-            checkpoint.manifest
-        )))
+    /// Fetches the newest checkpoint that is whole, unless an image comes before it, which is returned.
+    fn fetch_first(&mut self, task: u32, covers: Vec<Cover>, filling: &Path) -> Result<Option<CompleteImage>> {
+        for cover in covers {
+            let checkpoint = match cover {
+                Cover::Image(image) => return Ok(Some(image)),
+                Cover::Checkpoint(checkpoint) => checkpoint,
+            };
+            match self.fetch(task, &checkpoint, filling) {
+                Ok(()) => return Ok(None),
+                Err(error) if error.kind == ErrorKind::FailJob => {
+                    tracing::warn!(task, %error, "a checkpoint in the archive is of no use");
+                    self.recovered.damaged.insert(task);
+                    remove(&TaskStore::path_in(filling, task))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Whoever has the task may have replaced what the log named: then it names something newer by now.
+        if ranges(self.request)?[&task] != self.recovered.logs[&task] {
+            return Err(Error::restart_worker(format!(
+                "the checkpoints of task {task} changed while they were fetched"
+            )));
+        }
+        let log_start = self.recovered.logs[&task].start;
+        Err(Error::from(ProtocolError::StateLost { task, log_start }))
+    }
+
+    /// A checkpoint of the archive becomes a store beside the one that it is to replace. Whether it is the task's, and
+    /// can be opened, is seen here: then there is another to fall back to.
+    fn fetch(&self, task: u32, checkpoint: &Checkpoint, filling: &Path) -> Result<()> {
+        let Some(archive) = self.request.archive else {
+            return Err(Error::user_fault(format!(
+                "the log of task {task} goes on from a checkpoint in an archive ({}), and the job has none: give it the \
+                 one that it had (spec.checkpoint.storage.objectStore, or --archive-url)",
+                checkpoint.manifest
+            )));
+        };
+        let begun = self.request.clock.monotonic();
+        archive.fetch(task, checkpoint, &TaskStore::path_in(filling, task))?;
+        let useless =
+            |error: Error| Error::fail_job(format!("{} makes no store", checkpoint.manifest)).caused_by(error);
+        let store = self.open(filling, task).map_err(useless)?;
+        if store.applied() != Some(&checkpoint.applied) {
+            return Err(Error::fail_job(format!("{} is of another moment than the log says", checkpoint.manifest)));
+        }
+        let seconds = (self.request.clock.monotonic() - begun).as_secs_f64();
+        tracing::info!(task, bytes = checkpoint.bytes, seconds, "fetched a checkpoint from the archive");
+        Ok(())
     }
 }
 
 /// The newest cover in each of some logs.
-fn find_covers(request: &StartRequest<'_>, logs: &BTreeMap<u32, LogRange>) -> Result<BTreeMap<u32, Cover>> {
+fn find_covers(request: &StartRequest<'_>, logs: &BTreeMap<u32, LogRange>) -> Result<BTreeMap<u32, Vec<Cover>>> {
     if logs.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -223,7 +269,7 @@ fn find_covers(request: &StartRequest<'_>, logs: &BTreeMap<u32, LogRange>) -> Re
         Ok(())
     })?;
     let found = searches.into_iter().map(|(task, search)| match search.finish(reader.read_to(task))? {
-        Some(cover) => Ok((task, cover)),
+        Some(covers) => Ok((task, covers)),
         None => Err(Error::restart_worker(format!(
             "the log of task {task} can't be read to its end yet, because a transaction in it is not over"
         ))),
@@ -235,7 +281,8 @@ fn find_covers(request: &StartRequest<'_>, logs: &BTreeMap<u32, LogRange>) -> Re
 pub fn find_bases(request: &StartRequest<'_>) -> Result<BTreeMap<u32, Applied>> {
     let cut: BTreeMap<u32, LogRange> = ranges(request)?.into_iter().filter(|(_, log)| log.start > 0).collect();
     let covers = find_covers(request, &cut)?;
-    Ok(covers.into_iter().map(|(task, cover)| (task, cover.applied().clone())).collect())
+    let newest = |(task, covers): (u32, Vec<Cover>)| Some((task, covers.first()?.applied().clone()));
+    Ok(covers.into_iter().filter_map(newest).collect())
 }
 
 /// What there is of each task's log.

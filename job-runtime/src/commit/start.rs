@@ -5,6 +5,7 @@ use super::covers::tail_bytes;
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
 use super::recover::{Origin, Recovered, recover};
 use super::succession::succeed;
+use crate::archive::Archive;
 use crate::env::Clock;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::job::Job;
@@ -47,6 +48,8 @@ pub struct Started {
     pub log_tails: BTreeMap<u32, u64>,
     /// What tasks without a commit start from.
     pub savepoint: Option<Savepoint>,
+    /// Tasks of which the archive has a checkpoint that is damaged.
+    pub damaged: BTreeSet<u32>,
 }
 
 /// What a start needs to know.
@@ -54,6 +57,7 @@ pub struct StartRequest<'a> {
     pub job: &'a Job,
     pub cluster: &'a ClientOptions,
     pub admin: &'a AdminClient,
+    pub archive: Option<&'a Archive>,
     pub clock: &'a dyn Clock,
     /// Who starts: the same holder may take over from itself at once.
     pub holder: &'a str,
@@ -63,7 +67,7 @@ pub struct StartRequest<'a> {
 pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let topic = request.job.identity.log_topic();
     log::ensure_topic(request.admin, request.clock, request.job, &topic, request.assignment.parallelism)?;
-    let Recovered { mut stores, origins, logs, image_bytes } = recover(request)?;
+    let Recovered { mut stores, origins, logs, image_bytes, damaged } = recover(request)?;
     let savepoint = load_savepoint(request, &mut stores)?;
     let attempt = uuid::Uuid::new_v4().to_string();
     let me = Claimant {
@@ -83,7 +87,19 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
     let (claims, replayed, log_tails) = (start.machine.claims(), start.replayed, start.log_tails(&logs));
     let producer = start.into_producer();
-    Ok(Started { producer, stores, claims, commits, attempt, replayed, origins, image_bytes, log_tails, savepoint })
+    Ok(Started {
+        producer,
+        stores,
+        claims,
+        commits,
+        attempt,
+        replayed,
+        origins,
+        image_bytes,
+        log_tails,
+        savepoint,
+        damaged,
+    })
 }
 
 /// Gives tasks that have no state yet that of the savepoint which the job starts from.

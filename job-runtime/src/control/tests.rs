@@ -73,6 +73,7 @@ pub(crate) fn job() -> Job {
         checkpoint_interval: Duration::from_secs(10),
         restore_from: None,
         images: Default::default(),
+        archive: None,
         errors: ErrorPolicies { decode: drop, evaluate: drop, late: drop },
         dead_letter_topic: None,
         max_event_time_ahead: None,

@@ -172,6 +172,14 @@ impl TaskStore {
         self.db.flush_opt(&options).of_store(&self.path, operation)
     }
 
+    /// Holds the state as the last checkpoint made it, by hard links in a directory that is not there yet.
+    pub fn link_checkpoint(&self, directory: &Path) -> Result<()> {
+        let operation =
+            || format!("could not link the checkpoint of {} to {}", self.path.display(), directory.display());
+        let checkpoint = rocksdb::checkpoint::Checkpoint::new(&self.db).of_store(&self.path, operation)?;
+        checkpoint.create_checkpoint(directory).of_store(&self.path, operation)
+    }
+
     /// For a reader of the whole state, as of some moment.
     pub fn image_source(&self) -> ImageSource {
         ImageSource::new(self.db.clone(), self.path.clone())

@@ -25,4 +25,4 @@ copy_jars() {
 }
 
 locked
-install_once copy_jars
+install_once java copy_jars

@@ -67,9 +67,9 @@ async fn find_image(ctx: &Ctx, task: u32, log: LogRange) -> Result<CompleteImage
         }
         next = fetched.next;
     }
-    match search.finish(next)? {
-        Some(Cover::Image(image)) => Ok(image),
-        Some(Cover::Checkpoint(_)) => Err(Failure::Restart("there is no object store")),
+    match search.finish(next)?.as_deref() {
+        Some([Cover::Image(image), ..]) => Ok(image.clone()),
+        Some(_) => Err(Failure::Restart("there is no object store")),
         None => Err(Failure::Restart("a transaction hides the end of the log")),
     }
 }
