@@ -75,6 +75,8 @@ pub struct Pipeline {
     pub threads: Vec<TaskThread>,
     pub router: Router,
     pub reports: Receiver<Report>,
+    /// For those that watch the threads' surroundings.
+    pub reporter: Sender<Report>,
     pub produced: Arc<AtomicUsize>,
     /// By thread: where partitions that appear are announced.
     pub added: Vec<Sender<AddedPartition>>,
@@ -124,7 +126,7 @@ pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
             held_limit: context.job.memory.epoch,
         });
     }
-    Ok(Pipeline { threads, router, reports, produced, added: added_senders })
+    Ok(Pipeline { threads, router, reports, reporter: reports_sender, produced, added: added_senders })
 }
 
 /// Where the records of one thread arrive.

@@ -235,18 +235,25 @@ impl Storage {
 
 /// What an error means for the job, and what to do about it.
 fn meaning(error: &object_store::Error) -> (ErrorKind, &'static str) {
+    if is_denied(error) {
+        let advice = " (access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may list, read, \
+                      write and delete there)";
+        return (ErrorKind::UserFault, advice);
+    }
     match error {
-        object_store::Error::Unauthenticated { .. } | object_store::Error::PermissionDenied { .. } => (
-            ErrorKind::UserFault,
-            " (access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may list, read, write and \
-             delete there)",
-        ),
         error if says(error, NO_BUCKET) => {
             (ErrorKind::UserFault, " (there is no such bucket: make it, or correct its name)")
         }
         object_store::Error::NotFound { .. } => (ErrorKind::FailJob, ""),
         _ => (ErrorKind::RestartWorker, ""),
     }
+}
+
+/// Of a list the client only tells what the answer was.
+fn is_denied(error: &object_store::Error) -> bool {
+    use object_store::Error::{PermissionDenied, Unauthenticated};
+    let told = matches!(error, Unauthenticated { .. } | PermissionDenied { .. });
+    told || says(error, "403 Forbidden") || says(error, "401 Unauthorized")
 }
 
 /// What S3 says where the whole bucket is missing, and not only an object in it.

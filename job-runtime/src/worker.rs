@@ -383,7 +383,8 @@ impl Supervisor {
         });
         let thread_of = |task: u32| pipeline.router.thread_of(task);
         let targets = assignment.tasks().map(|task| (task, pipeline.added[thread_of(task)].clone())).collect();
-        Discovery::start(discovered.collect(), assignment.parallelism, targets, self.clock.clone())
+        let reporter = pipeline.reporter.clone();
+        Discovery::start(discovered.collect(), assignment.parallelism, targets, reporter, self.clock.clone())
     }
 }
 

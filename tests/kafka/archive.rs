@@ -147,7 +147,7 @@ fn damaged_checkpoints_are_refused_for_the_one_before_and_without_any_the_state_
     let contents: Vec<Vec<u8>> = objects.iter().map(|object| std::fs::read(object).expect("readable")).collect();
     for (object, content) in objects.iter().zip(&contents) {
         let mut damaged = content.clone();
-        damaged[0] ^= 1;
+        damaged.iter_mut().take(1).for_each(|byte| *byte ^= 1);
         std::fs::write(object, damaged).expect("writable");
     }
     lost();

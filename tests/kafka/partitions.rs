@@ -76,6 +76,29 @@ fn a_new_job_takes_a_topic_as_large_as_it_has_become() {
 }
 
 #[test]
+fn a_topic_made_again_under_a_running_job_stops_it() {
+    let Some(kafka) = Kafka::apache("remade-under") else { return };
+    let (from, to) = (kafka.topic("events", 2), kafka.topic("passed", 1));
+    let job = Job::new(&kafka, "job", &pass_through(&from, &to));
+    send(&kafka.producer(), &from, 2, 0..100);
+    let millrace = job.start();
+    await_ids(&kafka, &millrace, &to, 100);
+    // It must not see the moment in which there is none.
+    millrace.signal("STOP");
+    kafka.delete(&from);
+    kafka.create(&from, 2);
+    send(&kafka.producer(), &from, 2, 0..200);
+    millrace.signal("CONT");
+    let ended = millrace.wait();
+    ended.assert_code(1);
+    assert!(ended.log.contains(&from), "{}", ended.log);
+    let again = job.start().wait();
+    again.assert_code(1);
+    assert!(again.log.contains("made again"), "{}", again.log);
+    assert_ids(&kafka.read(&to), 100);
+}
+
+#[test]
 fn a_topic_made_again_with_fewer_partitions_stops_the_job_and_resets_nothing() {
     let Some(kafka) = Kafka::apache("remade") else { return };
     let (from, to) = (kafka.topic("events", 4), kafka.topic("passed", 1));

@@ -1,11 +1,12 @@
 //! Watches for partitions (and, under a topic pattern, topics) that appear while a job runs, and announces
-//! them to the threads that own them. Also notices topics that are gone. One thread of its own, so that
-//! slow metadata calls hold nothing up.
+//! them to the threads that own them. Also notices a topic that was deleted and made again, of which no position
+//! holds any more. One thread of its own, so that slow metadata calls hold nothing up.
 
 use super::AddedPartition;
-use super::startup::{ScanTopics, Startup, describe_topics};
+use super::startup::{self, ScanTopics, Startup, describe_topics};
+use crate::commit::gate::Report;
 use crate::env::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::admin::AdminClient;
 use crate::kafka::{ClientOptions, PartitionConsumer};
 use millrace_planner::connector::KafkaOptions;
@@ -43,6 +44,7 @@ impl Discovery {
         mut scans: Vec<DiscoveredScan>,
         parallelism: u32,
         targets: BTreeMap<u32, Sender<AddedPartition>>,
+        reports: Sender<Report>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let (stop, stopped) = channel::<()>();
@@ -58,8 +60,15 @@ impl Discovery {
         let run = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 for scan in &mut scans {
-                    if let Err(error) = look(scan, &admins[&scan.cluster], parallelism, &targets, clock.as_ref()) {
-                        tracing::warn!(table = %scan.table, %error, "could not look for new partitions");
+                    match look(scan, &admins[&scan.cluster], parallelism, &targets, clock.as_ref()) {
+                        Ok(()) => {}
+                        Err(error) if error.kind == ErrorKind::FailJob => {
+                            // Without a coordinator the worker is ending already.
+                            let _ = reports.send(Report::Failed(error));
+                        }
+                        Err(error) => {
+                            tracing::warn!(table = %scan.table, %error, "could not look for new partitions");
+                        }
                     }
                 }
             }
@@ -100,6 +109,7 @@ fn look(
     };
     for (topic, description) in &topics {
         let known = scan.topics.get(topic);
+        known.map_or(Ok(()), |known| startup::same_topic(topic, &known.id, description))?;
         for &partition in &description.partitions {
             if known.is_some_and(|k| k.partitions.contains(&partition)) {
                 continue;

@@ -113,15 +113,7 @@ impl Startup<'_> {
     }
 
     fn checked(&self, position: &SourcePosition, description: &TopicDescription) -> Result<SourcePosition> {
-        let replaced =
-            !position.topic_id.is_empty() && !description.id.is_empty() && position.topic_id != description.id;
-        if replaced {
-            return Err(Error::fail_job(format!(
-                "topic {} was deleted and made again since the job's last commit (topic id {} then, {} now): its offsets mean \
-                 other records. Start the job anew to read it from its beginning",
-                position.topic, position.topic_id, description.id
-            )));
-        }
+        same_topic(&position.topic, &position.topic_id, description)?;
         Ok(position.clone())
     }
 
@@ -217,4 +209,16 @@ pub fn assign(position: &SourcePosition, tasks: u32) -> AssignedPartition {
         start: position.offset,
         end: position.end,
     }
+}
+/// Refuses a topic that is another than the one with this id, which positions are of. Where the broker tells no ids,
+/// nobody knows.
+pub fn same_topic(topic: &str, id: &str, description: &TopicDescription) -> Result<()> {
+    if id.is_empty() || description.id.is_empty() || id == description.id {
+        return Ok(());
+    }
+    Err(Error::fail_job(format!(
+        "topic {topic} was deleted and made again since the job's last commit (topic id {id} then, {} now): its offsets mean \
+         other records. Start the job anew to read it from its beginning",
+        description.id
+    )))
 }

@@ -50,9 +50,12 @@ impl<T> StoreContext<T> for std::result::Result<T, rocksdb::Error> {
     }
 }
 
-/// Whether an error of opening a store says that another process has it.
+/// Whether an error of opening a store says that somebody has it: another store of this process, or another process.
+/// That its lock can't be made, on a volume that is read-only or full, says something else.
 pub fn is_locked(error: &rocksdb::Error) -> bool {
-    error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("lock")
+    let says = |text| error.as_ref().contains(text);
+    let taken = says("While lock file") && says("Resource temporarily unavailable");
+    error.kind() == rocksdb::ErrorKind::IOError && (taken || says("lock hold by current process"))
 }
 
 /// An error of opening the store in `path`.

@@ -74,6 +74,15 @@ fn a_volume_in_use_is_waited_for() {
 }
 
 #[test]
+fn a_store_that_cannot_be_locked_is_not_taken_for_one_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(directory.path().join("task-0/LOCK")).unwrap();
+    let error = TaskStore::open(directory.path(), "uid", 1, 0, &StoreMemory::new(8 << 20, 1)).err().expect("no lock");
+    assert_eq!(error.kind, ErrorKind::FailJob, "{error}");
+    assert!(!error.to_string().contains("another process"), "{error}");
+}
+
+#[test]
 fn a_volume_of_another_job_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let memory = StoreMemory::new(8 << 20, 1);
