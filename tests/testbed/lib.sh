@@ -101,10 +101,3 @@ install_once() {
   echo "$wanted" >"$home/.installed"
 }
 
-# newest_go: the newest Go that the system has; Debian keeps versions side by side.
-newest_go() {
-  local go
-  for go in "$(command -v go || true)" /usr/lib/go-1.*/bin/go; do
-    [ ! -x "$go" ] || echo "$("$go" env GOVERSION) $go"
-  done | sort -V | tail -n 1 | cut -d' ' -f2
-}

@@ -5,7 +5,7 @@
 #
 #   build   what the Rust build needs: C and C++ compilers, libclang, OpenSSL's and zlib's headers
 #   java    a Java 17 runtime or newer and Maven, for Kafka and Flink
-#   go      Go 1.24 or newer, for the S3 server
+#   fetch   curl and Python 3, for what is no package
 #   python  Python 3 with pip and venv, for Flink's jars and the examples' producers
 set -euo pipefail
 
@@ -19,11 +19,6 @@ need() { # need PACKAGE CHECK...: the package is missing where the check fails
 
 has() { command -v "$1"; }
 has_java() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | { read -r major && [ "$major" -ge 17 ]; }; }
-has_go() {
-  . "$(dirname "$0")/lib.sh"
-  local go
-  go=$(newest_go) && [ -n "$go" ] && printf 'go1.24\n%s\n' "$("$go" env GOVERSION)" | sort -V -C
-}
 # Not libclang-cpp, which comes with compilers and which bindgen can't use.
 has_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang.so*' ||
@@ -33,7 +28,7 @@ has_libclang() {
 has_header() { echo "#include <$1>" | cc -E -; }
 has_venv() { python3 -c 'import venv, ensurepip'; }
 
-for group in "${@:?usage: system.sh build|java|go|python...}"; do
+for group in "${@:?usage: system.sh build|java|fetch|python...}"; do
   case $group in
     build)
       need build-essential has c++
@@ -49,14 +44,18 @@ for group in "${@:?usage: system.sh build|java|go|python...}"; do
       need maven has mvn
       need curl has curl
       ;;
-    go) need golang-go has_go ;;
+    fetch)
+      need curl has curl
+      need ca-certificates test -d /etc/ssl/certs
+      need python3 has python3
+      ;;
     python)
       need python3 has python3
       need python3-pip python3 -m pip --version
       need python3-venv has_venv
       ;;
     *)
-      echo "system.sh: no group called $group (build, java, go, python)" >&2
+      echo "system.sh: no group called $group (build, java, fetch, python)" >&2
       exit 2
       ;;
   esac
@@ -80,11 +79,3 @@ echo "installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-
-# Older releases of Debian have an older Go.
-for group in "$@"; do
-  [ "$group" != go ] || has_go || {
-    echo "Debian's golang-go is older than Go 1.24 here: install a newer one from https://go.dev/dl" >&2
-    exit 1
-  }
-done

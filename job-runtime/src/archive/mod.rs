@@ -4,8 +4,10 @@
 //!
 //! A task's objects, below the place that the job's `archive` names:
 //!
-//!     <namespace>.<name>.<uid>/<incarnation>/task-<task>/files/<claim>-<sha256>
-//!     <namespace>.<name>.<uid>/<incarnation>/task-<task>/checkpoints/<claim>-<number>.json
+//! ```text
+//! <namespace>.<name>.<uid>/<incarnation>/task-<task>/files/<claim>-<sha256>
+//! <namespace>.<name>.<uid>/<incarnation>/task-<task>/checkpoints/<claim>-<number>.json
+//! ```
 //!
 //! The claim is the offset in the task log of the claim under which something was written. It orders the writers, and
 //! that makes collecting safe: nobody deletes what a later writer wrote, or may rely on (`task.rs`).
