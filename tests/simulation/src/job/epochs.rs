@@ -173,7 +173,10 @@ impl Running<'_> {
                         self.producer.begin();
                     }
                     self.open = true;
-                    self.send_some().await?;
+                    // The client sends by itself, sooner or later.
+                    if self.ctx.sends_at_once() {
+                        self.send_some().await?;
+                    }
                 }
                 Effect::Apply { checkpoint, .. } => self.apply(checkpoint).await?,
                 Effect::Restart => return Err(Failure::Restart("the epoch was committed by a retried request")),
@@ -346,6 +349,9 @@ impl Running<'_> {
             self.tasks.keys().for_each(|task| volume.store(*task).expect("opened at the start").sync());
         });
         self.ctx.checkpointed();
+        self.images.checkpointed(self.ctx);
+        self.images.cut(self.ctx).await?;
+        self.ctx.enter(Some(Step::Checkpoint));
         for (exchange, topic) in EXCHANGES.into_iter().enumerate() {
             for (task, commit) in &self.commits {
                 let Some(before) = exchange_offset(commit, exchange) else { continue };
@@ -353,8 +359,6 @@ impl Running<'_> {
                 self.ctx.call(|log, _| log.delete_records(at, before)).await?;
             }
         }
-        let copy = |task| self.ctx.volume(|volume| volume.store(task).expect("opened").entries());
-        self.images.checkpointed(self.ctx, copy);
-        self.images.cut(self.ctx).await
+        Ok(())
     }
 }

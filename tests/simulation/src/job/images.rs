@@ -79,8 +79,8 @@ impl Images {
         }
     }
 
-    /// The volume has everything durably: begins an image of it, if one is due. `copy` is a task's state there.
-    pub fn checkpointed(&mut self, ctx: &Ctx, copy: impl Fn(u32) -> BTreeMap<Key, Value>) {
+    /// The volume has everything durably: begins an image of it, if one is due.
+    pub fn checkpointed(&mut self, ctx: &Ctx) {
         for (task, cover) in &mut self.covers {
             let applied = ctx.volume(|volume| volume.store(*task).and_then(|store| store.applied().cloned()));
             applied.iter().for_each(|applied| cover.checkpointed(applied));
@@ -88,6 +88,7 @@ impl Images {
         if self.covers.values().any(TaskCover::is_making) {
             return;
         }
+        let copy = |task| ctx.volume(|volume| volume.store(task).expect("opened at the start").entries());
         let due = |task: u32, cover: &TaskCover| cover.is_due(copy(task).len() as u64 * ENTRY_BYTES);
         let due = self.covers.iter_mut().filter(|(task, cover)| due(**task, cover));
         let Some((&task, cover)) = due.max_by_key(|(_, cover)| cover.tail_bytes()) else { return };

@@ -68,8 +68,7 @@ pub struct Task {
     claim: i64,
     sequence: u64,
     positions: BTreeMap<(u32, u32), i64>,
-    /// As of now, ahead of what is committed.
-    pub state: BTreeMap<Key, Value>,
+    state: BTreeMap<Key, Value>,
     changes: BTreeMap<Key, Option<Value>>,
     links: [Links; 2],
     /// Rows for tasks of other workers, by exchange and task downstream.

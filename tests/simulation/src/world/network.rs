@@ -93,7 +93,8 @@ impl World {
     /// An EndTxn reaches the broker.
     pub(crate) fn arrive(&mut self, copy: &EndTxn) {
         let settling = Settling {
-            first: self.random.between(200, 4_000),
+            // Now and then a broker takes its time, and who was answered goes on without the markers.
+            first: self.random.between(200, if self.random.clone().one_in(8) { 60_000 } else { 4_000 }),
             step: self.random.between(0, if self.random.clone().one_in(4) { 20_000 } else { 1_000 }),
         };
         let now = self.now();

@@ -85,6 +85,11 @@ impl Ctx {
         world.random.between(500, longest * MILLISECOND)
     }
 
+    /// Whether what waited for a transaction is sent before anything else is done.
+    pub fn sends_at_once(&self) -> bool {
+        self.world.borrow_mut().random.one_in(2)
+    }
+
     pub fn settings(&self) -> Settings {
         self.world.borrow().settings.clone()
     }
