@@ -53,7 +53,7 @@ impl World {
         }
         let now = self.now();
         self.trouble.armed.retain(|armed| armed.expires > now);
-        if self.trouble.armed.len() < 4 {
+        if self.trouble.armed.len() < 6 {
             let pairs = possible();
             let (fault, step) = *self.random.pick(&pairs).expect("there are faults");
             // What is rare is waited for longer.
