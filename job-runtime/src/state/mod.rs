@@ -40,20 +40,14 @@ pub struct StateChanges {
 impl StateChanges {
     pub fn put(&mut self, operator: u32, table: TableId, group: u16, key: &[u8], value: &[u8]) {
         self.key(operator, table, group, key);
-        let length = u32::try_from(value.len() + 1).ok().filter(|&length| length != PREFIX_MARK);
-        let length = length.expect("a value of state is below 4 GiB");
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(value);
+        self.value(value);
     }
 
     /// An entry as a store has it, with its whole key.
     pub fn put_entry(&mut self, key: &[u8], value: &[u8]) {
-        let length = |bytes: usize| u32::try_from(bytes).expect("keys and values of state are below 4 GiB");
-        self.bytes.extend_from_slice(&length(key.len()).to_le_bytes());
+        self.begin(key.len());
         self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(&length(value.len() + 1).to_le_bytes());
-        self.bytes.extend_from_slice(value);
-        self.count += 1;
+        self.value(value);
     }
 
     pub fn delete(&mut self, operator: u32, table: TableId, group: u16, key: &[u8]) {
@@ -68,13 +62,25 @@ impl StateChanges {
     }
 
     fn key(&mut self, operator: u32, table: TableId, group: u16, key: &[u8]) {
-        let length = u32::try_from(KEY_PREFIX + key.len()).expect("a key of state is below 4 GiB");
-        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.begin(KEY_PREFIX + key.len());
         self.bytes.extend_from_slice(&operator.to_be_bytes());
         self.bytes.push(table);
         self.bytes.extend_from_slice(&group.to_be_bytes());
         self.bytes.extend_from_slice(key);
+    }
+
+    /// A change, whose whole key follows.
+    fn begin(&mut self, key_length: usize) {
+        let length = u32::try_from(key_length).expect("a key of state is below 4 GiB");
+        self.bytes.extend_from_slice(&length.to_le_bytes());
         self.count += 1;
+    }
+
+    fn value(&mut self, value: &[u8]) {
+        let length = u32::try_from(value.len() + 1).ok().filter(|&length| length != PREFIX_MARK);
+        let length = length.expect("a value of state is below 4 GiB");
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(value);
     }
 
     pub fn is_empty(&self) -> bool {
