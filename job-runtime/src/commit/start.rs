@@ -110,16 +110,23 @@ fn load_savepoint(request: &StartRequest<'_>, stores: &mut BTreeMap<u32, TaskSto
     }
     let savepoint = Savepoint::open(location, &request.job.plan)?;
     succeed(request, &savepoint)?;
+    let mut empty = BTreeMap::new();
     for (&task, store) in stores.iter_mut().filter(|(_, store)| store.applied().is_none()) {
-        if store.base()?.is_some() {
-            continue;
+        if store.base()?.is_none() {
+            // Perhaps it was begun before.
+            store.clear()?;
+            empty.insert(task, store);
         }
-        // Perhaps it was begun before.
-        store.clear()?;
-        let entries = savepoint.load(task, request.assignment.parallelism, store)?;
-        store.loaded(&savepoint.manifest.savepoint)?;
-        tracing::info!(task, entries, %location, "restored from a savepoint");
     }
+    if empty.is_empty() {
+        return Ok(Some(savepoint));
+    }
+    let tasks: Vec<u32> = empty.keys().copied().collect();
+    let entries = savepoint.load(empty, request.assignment.parallelism)?;
+    for task in &tasks {
+        stores[task].loaded(&savepoint.manifest.savepoint)?;
+    }
+    tracing::info!(?tasks, entries, %location, "restored from a savepoint");
     Ok(Some(savepoint))
 }
 

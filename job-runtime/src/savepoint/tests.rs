@@ -131,7 +131,7 @@ fn every_entry_and_position_goes_to_the_one_task_that_has_its_partition() {
         let (mut partitions, mut offsets) = (BTreeMap::new(), BTreeMap::new());
         for task in 0..after {
             let mut store = open(directory.path(), task);
-            savepoint.load(task, after, &mut store).unwrap();
+            savepoint.load(BTreeMap::from([(task, &mut store)]), after).unwrap();
             for node in &saved.job.plan.nodes {
                 let mut visit = |table: u8, group: u16, key: &[u8], value: &[u8]| {
                     assert_eq!((node.operator_id, table), (watermark(&saved.job.plan), 1), "links are left behind");
@@ -165,7 +165,8 @@ fn a_savepoint_without_its_manifest_or_with_a_damaged_file_is_refused() {
     std::fs::write(&file, bytes).unwrap();
     let savepoint = Savepoint::open(&saved.folder(), &saved.job.plan).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let error = savepoint.load(0, 2, &mut open(directory.path(), 0)).unwrap_err();
+    let mut store = open(directory.path(), 0);
+    let error = savepoint.load(BTreeMap::from([(0, &mut store)]), 2).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
 
     let manifest = Path::new(&saved.folder()).join(MANIFEST);
