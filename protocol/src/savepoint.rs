@@ -200,11 +200,8 @@ impl SavepointMachine {
             return Vec::new();
         }
         let places: Vec<_> = self.cuts.values().map(|c| (c.generation, c.parallelism)).collect();
-        if let Err(why) = one_job(&places) {
-            return self.abandon(why);
-        }
         let tasks: Vec<&TaskCut> = self.cuts.values().flat_map(|cut| &cut.tasks).collect();
-        match check(places[0].1, &tasks) {
+        match one_job(&places).and_then(|parallelism| check(parallelism, &tasks)) {
             Err(Inconsistent::Tasks(why)) => self.abandon(why),
             Err(Inconsistent::UnderWay(what)) => {
                 self.waiting_for = what;
@@ -237,9 +234,10 @@ impl SavepointMachine {
         let mut parts: Vec<TaskPart> = self.parts.values().flat_map(|p| p.tasks.clone()).collect();
         parts.sort_by_key(|part| part.cut.task);
         let cuts: Vec<&TaskCut> = parts.iter().map(|part| &part.cut).collect();
-        let checked = one_job(&places).and_then(|()| check(places[0].1, &cuts).map_err(Inconsistent::into_text));
-        match checked {
-            Err(why) => self.abandon(format!("what the workers wrote does not belong together: {why}")),
+        match one_job(&places).and_then(|parallelism| check(parallelism, &cuts)) {
+            Err(Inconsistent::Tasks(why) | Inconsistent::UnderWay(why)) => {
+                self.abandon(format!("what the workers wrote does not belong together: {why}"))
+            }
             Ok(()) => {
                 self.state = State::Publishing;
                 vec![Effect::Publish { parts }]
@@ -271,23 +269,16 @@ pub enum Inconsistent {
     UnderWay(String),
 }
 
-impl Inconsistent {
-    fn into_text(self) -> String {
-        match self {
-            Self::Tasks(why) | Self::UnderWay(why) => why,
-        }
-    }
-}
-
-fn one_job(places: &[(u32, u32)]) -> Result<(), String> {
+/// The parallelism of workers, of which generation and parallelism are given, if they are of one job.
+fn one_job(places: &[(u32, u32)]) -> Result<u32, Inconsistent> {
     let first = places[0];
     match places.iter().find(|place| **place != first) {
-        None => Ok(()),
-        Some((generation, parallelism)) => Err(format!(
+        None => Ok(first.1),
+        Some((generation, parallelism)) => Err(Inconsistent::Tasks(format!(
             "the workers are not of one generation: one is of generation {}, {} tasks in all, another of {generation}, \
              {parallelism} tasks",
             first.0, first.1
-        )),
+        ))),
     }
 }
 

@@ -45,8 +45,8 @@ struct Workers {
 enum Answer {
     Event(Event),
     Published(String),
-    /// A worker has stopped, or won't.
-    Stopping(Result<(), String>),
+    /// A worker goes on or stops as it was told, or doesn't.
+    Heard(Result<(), String>),
 }
 
 async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn Clock) -> Result<String, Failure> {
@@ -56,24 +56,19 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
     let mut effects = VecDeque::from(effects);
     let mut location = String::new();
     let mut ticks = tokio::time::interval(TICK);
-    let mut stopping = 0;
     loop {
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Done if stop => {
-                    told_to_stop(&mut answers, stopping, &location).await?;
-                    return Ok(location);
-                }
                 Effect::Done => {
-                    settled(&mut answers, workers.urls.len()).await;
-                    return Ok(location);
+                    let heard = all_heard(&mut answers, workers.urls.len()).await;
+                    return if stop { stopped(heard, location) } else { Ok(location) };
                 }
                 Effect::Abandoned { why } => {
-                    settled(&mut answers, workers.urls.len()).await;
+                    // A worker that does not hear it goes on by itself.
+                    let _ = all_heard(&mut answers, workers.urls.len()).await;
                     return Err(Failure::Job(format!("no savepoint was made, and the job goes on: {why}")));
                 }
                 effect => {
-                    stopping += usize::from(matches!(effect, Effect::Stop { .. }));
                     tokio::spawn(perform(workers.clone(), effect, sender.clone()));
                 }
             }
@@ -86,7 +81,7 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
                     location = published;
                     Event::Published
                 }
-                Answer::Stopping(_) => continue,
+                Answer::Heard(_) => continue,
             },
             _ = ticks.tick() => Event::Tick,
         };
@@ -94,34 +89,28 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
     }
 }
 
-/// A worker that has gone on in between has written results that the savepoint knows nothing of.
-async fn told_to_stop(answers: &mut UnboundedReceiver<Answer>, stopping: usize, location: &str) -> Result<(), Failure> {
-    let mut stopped = 0;
-    while stopped < stopping {
-        match answers.recv().await {
-            Some(Answer::Stopping(Ok(()))) => stopped += 1,
-            Some(Answer::Stopping(Err(why))) => {
-                return Err(Failure::Job(format!(
-                    "the savepoint {location} is complete, but a worker went on after it ({why}): a job that starts from it \
-                     would write results again. Make another one"
-                )));
-            }
-            Some(_) => {}
-            None => break,
+/// Waits until each worker has been told to go on or to stop; the first that would not is an error.
+async fn all_heard(answers: &mut UnboundedReceiver<Answer>, workers: usize) -> Result<(), String> {
+    let (mut heard, mut outcome) = (0, Ok(()));
+    while heard < workers
+        && let Some(answer) = answers.recv().await
+    {
+        if let Answer::Heard(told) = answer {
+            heard += 1;
+            outcome = outcome.and(told);
         }
     }
-    Ok(())
+    outcome
 }
 
-/// Waits until the workers have been told to go on.
-async fn settled(answers: &mut UnboundedReceiver<Answer>, workers: usize) {
-    for _ in 0..workers {
-        while let Some(answer) = answers.recv().await {
-            if matches!(answer, Answer::Stopping(_)) {
-                break;
-            }
-        }
-    }
+/// A worker that has gone on in between has written results that the savepoint knows nothing of.
+fn stopped(heard: Result<(), String>, location: String) -> Result<String, Failure> {
+    heard.map(|()| location.clone()).map_err(|why| {
+        Failure::Job(format!(
+            "the savepoint {location} is complete, but a worker went on after it ({why}): a job that starts from it would \
+             write results again. Make another one"
+        ))
+    })
 }
 
 async fn perform(workers: Arc<Workers>, effect: Effect, answers: UnboundedSender<Answer>) {
@@ -141,8 +130,8 @@ async fn perform(workers: Arc<Workers>, effect: Effect, answers: UnboundedSender
             Ok(location) => Answer::Published(location),
             Err(why) => Answer::Event(Event::PublishFailed { why }),
         },
-        Effect::Resume { worker } => Answer::Stopping(workers.tell(worker, "resume").await),
-        Effect::Stop { worker } => Answer::Stopping(workers.tell(worker, "stop").await),
+        Effect::Resume { worker } => Answer::Heard(workers.tell(worker, "resume").await),
+        Effect::Stop { worker } => Answer::Heard(workers.tell(worker, "stop").await),
         Effect::Done | Effect::Abandoned { .. } => return,
     };
     // Nobody listens any more where it has been decided.
