@@ -478,7 +478,7 @@ impl Task {
             }
         }
         let task = self.context.task;
-        let finished = self.backlog.is_empty() && self.nodes.iter().all(TaskNode::is_at_end);
+        let finished = self.is_finished();
         let mut prepared = Prepared::unchanged(task, finished);
         if self.moved || !changes.is_empty() || heartbeat || finished {
             let claim = self.context.claim;
@@ -503,9 +503,14 @@ impl Task {
         Ok(prepared)
     }
 
-    /// Whether it has just come to the end of all input; said once.
+    /// Whether it has come to the end of all input.
+    fn is_finished(&self) -> bool {
+        self.backlog.is_empty() && self.nodes.iter().all(TaskNode::is_at_end)
+    }
+
+    /// Whether it has just finished; said once.
     pub fn take_end(&mut self) -> bool {
-        let ended = !self.end_said && self.backlog.is_empty() && self.nodes.iter().all(TaskNode::is_at_end);
+        let ended = !self.end_said && self.is_finished();
         self.end_said |= ended;
         ended
     }

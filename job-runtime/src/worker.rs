@@ -15,10 +15,9 @@ use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::{ClientOptions, PartitionConsumer};
-use crate::metrics::{Metrics, Phase, Place, Restore, Status};
+use crate::metrics::{Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::positions::Positions;
-use crate::savepoint::pause::Pause;
 use crate::source::discovery::{DiscoveredScan, Discovery};
 use crate::source::startup::OpenScan;
 use crate::state::checkpointer::{Checkpointer, CommitHolder};
@@ -27,7 +26,7 @@ use millrace_planner::plan::NodeId;
 use millrace_protocol::assignment::Assignment;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -47,15 +46,13 @@ pub struct WorkerHandle {
 impl Worker {
     pub fn start(job: Job, clock: Arc<dyn Clock>) -> Result<WorkerHandle> {
         let control = Arc::new(WorkerControl {
-            job: job.clone(),
+            job,
             metrics: Arc::default(),
             pause: Arc::default(),
             stop: Arc::default(),
-            clock: clock.clone(),
+            clock,
         });
-        let WorkerControl { metrics, pause, stop, .. } = control.as_ref();
-        let (metrics, pause, stop) = (metrics.clone(), pause.clone(), stop.clone());
-        let supervisor = Supervisor { job, clock, metrics, pause, stop };
+        let supervisor = Supervisor { control: control.clone() };
         let thread = std::thread::Builder::new()
             .name("worker".into())
             .spawn(move || supervisor.run())
@@ -108,67 +105,63 @@ struct Run<'a> {
 }
 
 struct Supervisor {
-    job: Job,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-    pause: Arc<Pause>,
-    stop: Arc<AtomicBool>,
+    control: Arc<WorkerControl>,
 }
 
 impl Supervisor {
     fn run(&self) -> Result<Outcome> {
         let outcome = self.run_attempts();
-        self.pause.end();
+        self.control.pause.end();
         outcome
     }
 
     fn run_attempts(&self) -> Result<Outcome> {
         let mut pause = BACKOFF.0;
         loop {
-            let commits = self.metrics.commits.get();
-            self.metrics.set_phase(Phase::Restoring);
-            self.pause.end();
+            let commits = self.control.metrics.commits.get();
+            self.control.metrics.set_phase(Phase::Restoring);
+            self.control.pause.end();
             let error = match self.attempt() {
                 Ok(outcome) => {
                     let finished = outcome == Outcome::Finished;
-                    self.metrics.set_phase(if finished { Phase::Finished } else { Phase::Stopped });
+                    self.control.metrics.set_phase(if finished { Phase::Finished } else { Phase::Stopped });
                     return Ok(outcome);
                 }
                 Err(error) => error,
             };
             match error.kind {
                 ErrorKind::FailJob | ErrorKind::UserFault => {
-                    self.metrics.set_phase(Phase::Failed);
+                    self.control.metrics.set_phase(Phase::Failed);
                     return Err(error);
                 }
                 ErrorKind::StandDown => {
-                    self.metrics.set_phase(Phase::StoodDown);
+                    self.control.metrics.set_phase(Phase::StoodDown);
                     return Err(error);
                 }
                 ErrorKind::Retry | ErrorKind::RestartWorker => {}
             }
-            if self.stop.load(Ordering::Acquire) {
-                self.metrics.set_phase(Phase::Stopped);
+            if self.control.stop.load(Ordering::Acquire) {
+                self.control.metrics.set_phase(Phase::Stopped);
                 return Ok(Outcome::Stopped);
             }
-            if self.metrics.commits.get() > commits {
+            if self.control.metrics.commits.get() > commits {
                 pause = BACKOFF.0;
             }
-            self.metrics.set_phase(Phase::Restarting);
-            self.metrics.restarts.inc();
+            self.control.metrics.set_phase(Phase::Restarting);
+            self.control.metrics.restarts.inc();
             tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "restarting from the last commit");
-            self.clock.sleep(pause);
+            self.control.clock.sleep(pause);
             pause = (pause * 2).min(BACKOFF.1);
         }
     }
 
     /// One life of the worker: claim, restore, run.
     fn attempt(&self) -> Result<Outcome> {
-        let job = &self.job;
-        let begun = self.clock.monotonic();
+        let job = &self.control.job;
+        let begun = self.control.clock.monotonic();
         let cluster = ClientOptions::of_job(&job.kafka);
         let admin = Arc::new(AdminClient::new(&cluster)?);
-        let clock = self.clock.as_ref();
+        let clock = self.control.clock.as_ref();
         let tables = Tables { job, clock, cluster: &cluster, admin: &admin };
         let scans = tables.open_scans()?;
         let sink_partitions = tables.describe_sinks()?;
@@ -208,7 +201,7 @@ impl Supervisor {
             image_bytes: started.image_bytes,
             log_records: started.replayed,
         };
-        self.metrics.restored(&started.attempt, place(job, &assignment), restore);
+        self.control.metrics.restored(&started.attempt, place(job, &assignment), restore);
         tracing::info!(
             generation = job.identity.generation,
             worker = assignment.ordinal,
@@ -240,8 +233,8 @@ impl Supervisor {
             commits: &commits,
             stores: &started.stores,
             gate: gate.clone(),
-            metrics: self.metrics.clone(),
-            clock: self.clock.clone(),
+            metrics: self.control.metrics.clone(),
+            clock: self.control.clock.clone(),
         })?;
         let discovery = self.start_discovery(scans, &pipeline, &assignment)?;
         let exchanges = exchange_consumer.iter().flat_map(|_| job.plan.exchanges());
@@ -267,29 +260,29 @@ impl Supervisor {
         _discovery: Discovery,
     ) -> Result<Outcome> {
         let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges } = run;
-        let transactional_id = self.job.identity.transactional_id(assignment.ordinal);
-        let generation = self.job.identity.generation;
+        let transactional_id = self.control.job.identity.transactional_id(assignment.ordinal);
+        let generation = self.control.job.identity.generation;
         let holder = CommitHolder { generation, transactional_id };
         let settings = ConsumerSettings {
-            group_id: format!("{}.log-ends", self.job.identity.topic_prefix()),
+            group_id: format!("{}.log-ends", self.control.job.identity.topic_prefix()),
             isolation_level: "read_uncommitted".into(),
             queued_bytes: 1 << 20,
         };
         let offsets = scans.iter().map(|(&id, scan)| {
             let has_group = scan.options.group_id.is_some();
-            (self.job.plan.nodes[id].operator_id, ScanOffsets { consumer: scan.consumer.clone(), has_group })
+            (self.control.job.plan.nodes[id].operator_id, ScanOffsets { consumer: scan.consumer.clone(), has_group })
         });
         let tails = started.claims.iter().map(|(&task, &claim)| (task, claim, started.log_tails[&task]));
-        let plan = match (&self.job.archive, archive) {
+        let plan = match (&self.control.job.archive, archive) {
             (Some(settings), Some(archive)) => {
-                let directory = &self.job.state_directory;
+                let directory = &self.control.job.state_directory;
                 CoverPlan::Archive(settings, Publisher::start(archive, directory, &started.claims, &started.damaged)?)
             }
-            _ => CoverPlan::Images(&self.job.images),
+            _ => CoverPlan::Images(&self.control.job.images),
         };
-        let covers = Covers::start(plan, log.clone(), tails, self.metrics.clone())?;
+        let covers = Covers::start(plan, log.clone(), tails, self.control.metrics.clone())?;
         let coordinator = Coordinator {
-            job: &self.job,
+            job: &self.control.job,
             attempt: started.attempt,
             log,
             assignment,
@@ -301,18 +294,23 @@ impl Supervisor {
             router: pipeline.router.clone(),
             reports: pipeline.reports,
             produced: pipeline.produced,
-            stop: self.stop.clone(),
-            pause: self.pause.clone(),
+            stop: self.control.stop.clone(),
+            pause: self.control.pause.clone(),
             read_from: started.claims.iter().map(|(&task, claim)| (task, claim + 1)).collect(),
-            checkpointer: Checkpointer::start(started.stores, self.job.state_size_limit, holder, self.clock.clone())?,
+            checkpointer: Checkpointer::start(
+                started.stores,
+                self.control.job.state_size_limit,
+                holder,
+                self.control.clock.clone(),
+            )?,
             covers,
-            metrics: self.metrics.clone(),
-            clock: self.clock.clone(),
+            metrics: self.control.metrics.clone(),
+            clock: self.control.clock.clone(),
         };
         started.producer.begin()?;
         drop(started.producer);
-        self.metrics.set_phase(Phase::Running);
-        self.pause.begin(&coordinator.attempt, generation, assignment.parallelism);
+        self.control.metrics.set_phase(Phase::Running);
+        self.control.pause.begin(&coordinator.attempt, generation, assignment.parallelism);
         let mut handles = Vec::new();
         for (index, thread) in pipeline.threads.into_iter().enumerate() {
             let spawned = std::thread::Builder::new().name(format!("tasks-{index}")).spawn(move || thread.run());
@@ -331,8 +329,8 @@ impl Supervisor {
     /// The job's archive. What a person has to correct is said at once; that it is out of reach is no reason not to
     /// start where the volume and the log have everything.
     fn archive(&self, assignment: &Assignment) -> Result<Option<Archive>> {
-        let Some(settings) = &self.job.archive else { return Ok(None) };
-        let archive = Archive::open(settings, &self.job.identity)?;
+        let Some(settings) = &self.control.job.archive else { return Ok(None) };
+        let archive = Archive::open(settings, &self.control.job.identity)?;
         match archive.probe(assignment.tasks().next().expect("a worker has tasks")) {
             Err(error) if error.kind == ErrorKind::UserFault => return Err(error),
             Err(error) => tracing::warn!(%error, "the archive is out of reach"),
@@ -348,16 +346,16 @@ impl Supervisor {
         assignment: &Assignment,
         cluster: &ClientOptions,
     ) -> Result<Option<Arc<PartitionConsumer>>> {
-        let exchanges: Vec<u32> = self.job.plan.exchanges().map(|(_, node)| node.operator_id).collect();
+        let exchanges: Vec<u32> = self.control.job.plan.exchanges().map(|(_, node)| node.operator_id).collect();
         let mut positions = started.commits.values().flatten().flat_map(|c| &c.positions);
         let received = positions.any(|p| exchanges.contains(&p.operator));
         if exchanges.is_empty() || (assignment.replicas == 1 && !received) {
             return Ok(None);
         }
         let settings = ConsumerSettings {
-            group_id: format!("{}.exchanges", self.job.identity.topic_prefix()),
+            group_id: format!("{}.exchanges", self.control.job.identity.topic_prefix()),
             isolation_level: "read_committed".into(),
-            queued_bytes: self.job.memory.fetch / exchanges.len() / self.job.threads(),
+            queued_bytes: self.control.job.memory.fetch / exchanges.len() / self.control.job.threads(),
         };
         PartitionConsumer::new(cluster, &settings).map(Some)
     }
@@ -372,7 +370,7 @@ impl Supervisor {
             let interval = scan.options.partition_discovery_interval?;
             Some(DiscoveredScan {
                 scan: id,
-                operator: self.job.plan.nodes[id].operator_id,
+                operator: self.control.job.plan.nodes[id].operator_id,
                 table: scan.table,
                 options: scan.options,
                 cluster: scan.cluster,
@@ -384,7 +382,7 @@ impl Supervisor {
         let thread_of = |task: u32| pipeline.router.thread_of(task);
         let targets = assignment.tasks().map(|task| (task, pipeline.added[thread_of(task)].clone())).collect();
         let reporter = pipeline.reporter.clone();
-        Discovery::start(discovered.collect(), assignment.parallelism, targets, reporter, self.clock.clone())
+        Discovery::start(discovered.collect(), assignment.parallelism, targets, reporter, self.control.clock.clone())
     }
 }
 

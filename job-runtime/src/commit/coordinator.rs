@@ -216,7 +216,7 @@ impl Coordinator<'_> {
         let now = self.clock.monotonic();
         let offsets_due = checkpoint || now >= progressing.offsets_at + GROUP_OFFSETS;
         let mut positions: BTreeMap<u32, Vec<(String, i32, i64)>> = BTreeMap::new();
-        let written = committed_tasks(&progressing.prepared);
+        let write = progressing.write.take_if(|_| checkpoint).map(|w| (w, committed_tasks(&progressing.prepared)));
         for prepared in progressing.prepared.drain(..) {
             let Prepared { task, commit, changes, .. } = prepared;
             let Some(commit) = commit else { continue };
@@ -250,8 +250,8 @@ impl Coordinator<'_> {
                     tracing::warn!(%error, "exchanges keep what was received");
                 }
             })?;
-            if let Some(request) = progressing.write.take() {
-                self.write_savepoint(request, written)?;
+            if let Some((request, tasks)) = write {
+                self.write_savepoint(request, tasks)?;
             }
         }
         Ok(())
@@ -288,9 +288,9 @@ impl Coordinator<'_> {
         }
     }
 
-    /// What there is of the task logs. Their ends are where the next checkpoint says that a start begins to read. Not this one, since
-    /// somebody may have claimed the tasks after its commit. The next one is only made after a commit of our own,
-    /// which shows that nobody had, now.
+    /// What there is of the task logs. Their ends are where the next checkpoint says that a start begins to read. Not
+    /// this one, since somebody may have claimed the tasks after its commit. The next one is only made after a commit
+    /// of our own, which shows that nobody had, now.
     fn log_ranges(&self) -> Result<BTreeMap<u32, LogRange>> {
         let range = |task| {
             let found = self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30));

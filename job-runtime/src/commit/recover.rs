@@ -59,7 +59,7 @@ impl<'a> Recovery<'a> {
     fn new(request: &'a StartRequest<'a>) -> Result<Self> {
         let tasks = request.assignment.tasks().count() as u32;
         let memory = StoreMemory::new(request.job.memory.rocksdb, tasks);
-        let (stores, origins, logs) = (BTreeMap::new(), BTreeMap::new(), ranges(request)?);
+        let (stores, origins, logs) = (BTreeMap::new(), BTreeMap::new(), ranges(request, request.assignment.tasks())?);
         remove(&request.job.state_directory.join(FILLING))?;
         Ok(Self {
             request,
@@ -221,7 +221,7 @@ impl<'a> Recovery<'a> {
             }
         }
         // Whoever has the task may have replaced what the log named: then it names something newer by now.
-        if ranges(self.request)?[&task] != self.recovered.logs[&task] {
+        if ranges(self.request, [task])?[&task] != self.recovered.logs[&task] {
             return Err(Error::restart_worker(format!(
                 "the checkpoints of task {task} changed while they were fetched"
             )));
@@ -279,17 +279,21 @@ fn find_covers(request: &StartRequest<'_>, logs: &BTreeMap<u32, LogRange>) -> Re
 
 /// How far the newest cover has come in each log that was cut; the others are whole.
 pub fn find_bases(request: &StartRequest<'_>) -> Result<BTreeMap<u32, Applied>> {
-    let cut: BTreeMap<u32, LogRange> = ranges(request)?.into_iter().filter(|(_, log)| log.start > 0).collect();
+    let cut: BTreeMap<u32, LogRange> =
+        ranges(request, request.assignment.tasks())?.into_iter().filter(|(_, log)| log.start > 0).collect();
     let covers = find_covers(request, &cut)?;
     let newest = |(task, covers): (u32, Vec<Cover>)| Some((task, covers.first()?.applied().clone()));
     Ok(covers.into_iter().filter_map(newest).collect())
 }
 
-/// What there is of each task's log.
-fn ranges(request: &StartRequest<'_>) -> Result<BTreeMap<u32, LogRange>> {
+/// What there is of the logs of some tasks.
+pub(super) fn ranges(
+    request: &StartRequest<'_>,
+    tasks: impl IntoIterator<Item = u32>,
+) -> Result<BTreeMap<u32, LogRange>> {
     let reader = LogReader::new(request.job, request.cluster, "read_uncommitted", [])?;
     let range = |task| Ok((task, retrying(PATIENCE, request.clock, || reader.range(task))?));
-    request.assignment.tasks().map(range).collect()
+    tasks.into_iter().map(range).collect()
 }
 
 fn remove(directory: &Path) -> Result<()> {

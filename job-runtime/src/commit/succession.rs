@@ -6,7 +6,7 @@
 //! written again.
 
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
-use super::recover::find_bases;
+use super::recover::{find_bases, ranges};
 use super::start::{Start, StartRequest};
 use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity};
@@ -93,11 +93,7 @@ fn check(commits: &BTreeMap<u32, Commit>, savepoint: &Savepoint, job: &Job) -> R
 
 /// Waits until every log has been claimed for good, and released by who did.
 fn await_all(request: &StartRequest<'_>, tasks: u32) -> Result<()> {
-    let reader = LogReader::new(request.job, request.cluster, "read_committed", [])?;
-    let mut from = Vec::new();
-    for task in 0..tasks {
-        from.push((task, retrying(PATIENCE, request.clock, || reader.range(task))?.start));
-    }
+    let from = ranges(request, 0..tasks)?.into_iter().map(|(task, log)| (task, log.start));
     let mut reader = LogReader::new(request.job, request.cluster, "read_committed", from)?;
     let (mut ended, mut claimed) = (BTreeSet::new(), BTreeSet::new());
     let deadline = request.clock.monotonic() + PATIENCE;

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use millrace_protocol::record::Commit;
-use millrace_protocol::savepoint::{TaskCut, WorkerCut, WorkerPart};
+use millrace_protocol::savepoint::{TaskCut, TaskPart, WorkerCut, WorkerPart};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -163,7 +163,7 @@ impl Pause {
     }
 
     /// The worker's part of a savepoint, for `reply`.
-    pub(crate) fn part(&self, tasks: Vec<millrace_protocol::savepoint::TaskPart>) -> Result<WorkerPart> {
+    pub(crate) fn part(&self, tasks: Vec<TaskPart>) -> Result<WorkerPart> {
         let attempt = self.state().attempt.clone();
         let Attempt { name, generation, parallelism } =
             attempt.ok_or_else(|| Error::restart_worker("the worker started again while it wrote a savepoint"))?;
