@@ -2,9 +2,9 @@
 //! newest is damaged, and never from nothing; and the logs are cut for them. They need the S3 that MILLRACE_TEST_S3
 //! names (`tests/testbed/s3/run.sh`), as Kafka's need MILLRACE_TEST_KAFKA.
 
-use super::events::{Feed, NEVER_IDLE, Windows, assert_windows, await_records, counts_per_second};
+use super::events::{NEVER_IDLE, counts_per_second};
 use super::harness::{Job, Kafka, Millrace, Workers};
-use super::images::feed_until_cut;
+use super::volumes::Fed;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -61,42 +61,11 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A job with two tasks, what it is fed, and what has to come out.
-struct Fed<'a> {
-    kafka: &'a Kafka,
-    workers: Workers<'a>,
-    feed: Feed,
-    windows: Windows,
-    to: String,
-}
-
-impl Fed<'_> {
-    /// Runs a worker until the logs were cut for several checkpoints, and kills it.
-    fn run_until_cut(&mut self) -> Millrace {
-        let worker = self.workers.start_in("volume", 1, 0, 1);
-        let mut beyond = 0;
-        for _ in 0..3 {
-            let starts = feed_until_cut(self.kafka, &worker, beyond, || {
-                self.feed.send(400, |event| self.windows.add(event));
-            });
-            beyond = starts.into_iter().max().expect("two tasks");
-        }
-        worker
-    }
-
-    /// Runs a worker on a new volume to the end of the input, and compares; returns how it came to its state.
-    fn finish(mut self, what: &str) -> (serde_json::Value, String) {
-        let worker = self.workers.start_in("new-volume", 1, 0, 1);
-        worker.wait_until_running();
-        let status = worker.status().expect("it serves its status");
-        self.feed.send(2_000, |event| self.windows.add(event));
-        self.feed.send_sentinels();
-        await_records(self.kafka, &worker, &self.to, self.windows.rows().len());
-        let ended = worker.stop();
-        ended.assert_code(0);
-        assert_windows(&self.windows, &self.kafka.read(&self.to), what);
-        (status["restore"].clone(), ended.log)
-    }
+/// Runs a worker until the logs were cut for several checkpoints.
+fn run_until_cut(fed: &mut Fed<'_>) -> Millrace {
+    let worker = fed.workers.start_in("volume", 1, 0, 1);
+    (0..3).fold(0, |beyond, _| fed.feed_until_cut(&worker, beyond));
+    worker
 }
 
 #[test]
@@ -105,9 +74,8 @@ fn a_lost_volume_comes_back_from_the_archive_and_the_log_is_cut_for_it() {
     let Some(place) = Place::new(&kafka) else { return };
     let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));
     let job = Job::new(&kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
-    let (workers, feed) = (place.create(&job), Feed::new(&kafka, &from, 31));
-    let mut fed = Fed { kafka: &kafka, workers, feed, windows: Windows::tumbling(1_000), to };
-    let worker = fed.run_until_cut();
+    let mut fed = Fed::new(&kafka, place.create(&job), &from, &to, 31);
+    let worker = run_until_cut(&mut fed);
     let status = worker.status().expect("it serves its status");
     assert!(status["archivedCheckpoints"].as_u64() >= Some(8), "{status}");
     assert_eq!((&status["archiveFailures"], &status["images"]), (&json!(0), &json!(0)), "{status}");
@@ -117,7 +85,7 @@ fn a_lost_volume_comes_back_from_the_archive_and_the_log_is_cut_for_it() {
     // Two of each of two tasks, and at most one of each that was not committed, or whose elders are not deleted yet.
     assert!((4..=8).contains(&manifests), "{manifests} checkpoints are kept");
 
-    let (restore, log) = fed.finish("windows after a volume was lost");
+    let (restore, log) = fed.finish("new-volume", "windows after a volume was lost");
     assert_eq!(restore["tasksFromCheckpoint"], 2, "{restore}");
     assert!(log.contains("fetched a checkpoint from the archive"), "{log}");
 }
@@ -128,9 +96,8 @@ fn damaged_checkpoints_are_refused_for_the_one_before_and_without_any_the_state_
     let Some(place) = Place::new(&kafka) else { return };
     let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));
     let job = Job::new(&kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
-    let (workers, feed) = (place.create(&job), Feed::new(&kafka, &from, 37));
-    let mut fed = Fed { kafka: &kafka, workers, feed, windows: Windows::tumbling(1_000), to };
-    fed.run_until_cut().kill();
+    let mut fed = Fed::new(&kafka, place.create(&job), &from, &to, 37);
+    run_until_cut(&mut fed).kill();
 
     let lost = || {
         let ended = fed.workers.start_in("lost-volume", 1, 0, 1).wait();
@@ -163,7 +130,7 @@ fn damaged_checkpoints_are_refused_for_the_one_before_and_without_any_the_state_
         damaged.push(b' ');
         std::fs::write(&manifest, damaged).expect("writable");
     }
-    let (restore, log) = fed.finish("windows after damage");
+    let (restore, log) = fed.finish("new-volume", "windows after damage");
     assert_eq!(restore["tasksFromCheckpoint"], 2, "{restore}");
     assert!(log.contains("a checkpoint in the archive is of no use"), "{log}");
 }

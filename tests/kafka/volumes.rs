@@ -2,14 +2,14 @@
 //! nothing has the state any more, the job says so and stops.
 
 use super::events::{Feed, NEVER_IDLE, Windows, assert_windows, await_records, counts_per_second};
-use super::harness::{Job, Kafka, Workers};
+use super::harness::{Job, Kafka, Millrace, Workers};
 use super::images::{create, feed_until_cut, log_topic};
 use std::path::{Path, PathBuf};
 
-/// A running job with two tasks, and what it is fed.
-struct Fed<'a> {
+/// A job with two tasks, what it is fed, and what has to come out.
+pub(super) struct Fed<'a> {
     kafka: &'a Kafka,
-    workers: Workers<'a>,
+    pub(super) workers: Workers<'a>,
     feed: Feed,
     windows: Windows,
     to: String,
@@ -20,24 +20,30 @@ fn job(kafka: &Kafka, from: &str, to: &str) -> Job {
 }
 
 impl<'a> Fed<'a> {
-    fn new(kafka: &'a Kafka, job: &'a Job, from: &str, to: &str) -> Self {
-        let (feed, windows) = (Feed::new(kafka, from, 17), Windows::tumbling(1_000));
-        Self { kafka, workers: create(job), feed, windows, to: to.to_owned() }
+    pub(super) fn new(kafka: &'a Kafka, workers: Workers<'a>, from: &str, to: &str, seed: u64) -> Self {
+        let (feed, windows) = (Feed::new(kafka, from, seed), Windows::tumbling(1_000));
+        Self { kafka, workers, feed, windows, to: to.to_owned() }
+    }
+
+    /// Feeds a worker until its logs are cut beyond this; how far they are then.
+    pub(super) fn feed_until_cut(&mut self, worker: &Millrace, beyond: i64) -> i64 {
+        let starts = feed_until_cut(self.kafka, worker, beyond, || {
+            self.feed.send(400, |event| self.windows.add(event));
+        });
+        starts.into_iter().max().expect("two tasks")
     }
 
     /// Runs a worker on the volume until its logs are cut beyond this, and kills it.
     fn run_until_cut(&mut self, beyond: i64) -> i64 {
         let worker = self.workers.start_in("volume", 1, 0, 1);
-        let starts = feed_until_cut(self.kafka, &worker, beyond, || {
-            self.feed.send(400, |event| self.windows.add(event));
-        });
+        let cut = self.feed_until_cut(&worker, beyond);
         worker.kill();
-        starts.into_iter().max().expect("two tasks")
+        cut
     }
 
-    /// Runs a worker on the volume to the end of the input, and compares; returns how it came to its state.
-    fn finish(mut self, what: &str) -> (serde_json::Value, String) {
-        let worker = self.workers.start_in("volume", 1, 0, 1);
+    /// Runs a worker on a volume to the end of the input, and compares; returns how it came to its state.
+    pub(super) fn finish(mut self, volume: &str, what: &str) -> (serde_json::Value, String) {
+        let worker = self.workers.start_in(volume, 1, 0, 1);
         worker.wait_until_running();
         let status = worker.status().expect("it serves its status");
         self.feed.send(2_000, |event| self.windows.add(event));
@@ -77,7 +83,7 @@ fn a_volume_whose_data_is_damaged_is_replaced_from_an_image() {
     let Some(kafka) = Kafka::apache("damaged") else { return };
     let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));
     let job = job(&kafka, &from, &to);
-    let mut fed = Fed::new(&kafka, &job, &from, &to);
+    let mut fed = Fed::new(&kafka, create(&job), &from, &to, 17);
     fed.run_until_cut(0);
     let tables = tables(&fed.workers.volume("volume"));
     assert!(!tables.is_empty(), "checkpoints wrote tables");
@@ -87,7 +93,7 @@ fn a_volume_whose_data_is_damaged_is_replaced_from_an_image() {
         bytes[8] ^= 0xFF;
         std::fs::write(table, bytes).expect("writable");
     }
-    let (restore, log) = fed.finish("windows after damage");
+    let (restore, log) = fed.finish("volume", "windows after damage");
     assert!(log.contains("it is corrupt, and will be replaced"), "{log}");
     assert!(restore["tasksFromImage"].as_u64() > Some(0), "{restore}");
 }
@@ -97,10 +103,10 @@ fn a_volume_of_which_files_are_missing_is_replaced_from_an_image() {
     let Some(kafka) = Kafka::apache("missing") else { return };
     let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));
     let job = job(&kafka, &from, &to);
-    let mut fed = Fed::new(&kafka, &job, &from, &to);
+    let mut fed = Fed::new(&kafka, create(&job), &from, &to, 17);
     fed.run_until_cut(0);
     tables(&fed.workers.volume("volume")).iter().for_each(|table| std::fs::remove_file(table).expect("removable"));
-    let (restore, _) = fed.finish("windows after files were lost");
+    let (restore, _) = fed.finish("volume", "windows after files were lost");
     assert_eq!(restore["tasksFromImage"], 2, "{restore}");
 }
 
@@ -109,7 +115,7 @@ fn an_old_volume_put_back_is_replaced_from_an_image() {
     let Some(kafka) = Kafka::apache("stale") else { return };
     let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));
     let job = job(&kafka, &from, &to);
-    let mut fed = Fed::new(&kafka, &job, &from, &to);
+    let mut fed = Fed::new(&kafka, create(&job), &from, &to, 17);
     let (volume, old) = (fed.workers.volume("volume"), fed.workers.volume("old"));
     let cut = fed.run_until_cut(0);
     copy(&volume, &old);
@@ -118,7 +124,7 @@ fn an_old_volume_put_back_is_replaced_from_an_image() {
     fed.run_until_cut(ends);
     std::fs::remove_dir_all(&volume).expect("removable");
     copy(&old, &volume);
-    let (restore, log) = fed.finish("windows on an old volume");
+    let (restore, log) = fed.finish("volume", "windows on an old volume");
     assert!(log.contains("too old for its log"), "{log}");
     assert_eq!(restore["tasksFromImage"], 2, "{restore}");
 }
@@ -128,7 +134,7 @@ fn a_state_that_nothing_has_any_more_is_called_lost_and_never_taken_for_empty() 
     let Some(kafka) = Kafka::apache("lost-state") else { return };
     let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));
     let job = job(&kafka, &from, &to);
-    let mut fed = Fed::new(&kafka, &job, &from, &to);
+    let mut fed = Fed::new(&kafka, create(&job), &from, &to, 17);
     fed.run_until_cut(0);
     let log = log_topic(&kafka);
     for (partition, end) in kafka.ends(&log) {

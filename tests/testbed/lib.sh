@@ -88,6 +88,29 @@ locked() {
   flock 9
 }
 
+# while_used CHECK STOP START... : what a run.sh does around its command. A system that CHECK finds running stays; one that
+# was started here, by START, is stopped by the last run.sh that uses it, by STOP. Leaves the lock's descriptor in $users,
+# which neither the system nor the command may inherit.
+while_used() {
+  local check=$1
+  stop_command=$2
+  shift 2
+  mkdir -p "$state"
+  # Each user holds the lock shared while its command runs, so whoever gets it alone is the last.
+  exec {users}>"$state/.users"
+  flock --shared "$users"
+  trap stop_if_last EXIT
+  if ! $check; then
+    "$@" {users}>&-
+    touch "$state/.started-by-run"
+  fi
+}
+
+stop_if_last() {
+  flock --exclusive --nonblock "$users" || return 0
+  [ ! -f "$state/.started-by-run" ] || $stop_command
+}
+
 # install_once GROUP COMMAND: runs COMMAND, which needs a group of the system's packages, unless it ran
 # before with the same versions, that is, with the same install.sh (and pom.xml, where there is one).
 install_once() {

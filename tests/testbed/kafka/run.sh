@@ -7,21 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$here/env.sh"
 
-mkdir -p "$state"
-# Each user holds the lock shared while its command runs, so whoever gets it alone is the last.
-exec 8>"$state/.users"
-flock --shared 8
+stop() { "$here/stop.sh"; }
 
-stop_if_last() {
-  flock --exclusive --nonblock 8 || return 0
-  if [ -f "$state/.started-by-run" ]; then
-    "$here/stop.sh"
-  fi
-}
-
-trap stop_if_last EXIT
-if ! all_running; then
-  "$here/start.sh" 8>&-
-  touch "$state/.started-by-run"
-fi
-MILLRACE_TEST_KAFKA=$kafka_address MILLRACE_REQUIRE_KAFKA=1 "$@" 8>&-
+while_used all_running stop "$here/start.sh"
+MILLRACE_TEST_KAFKA=$kafka_address MILLRACE_REQUIRE_KAFKA=1 "$@" {users}>&-

@@ -7,23 +7,9 @@ set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$here/env.sh"
 
-mkdir -p "$state"
-# Each user holds the lock shared while its command runs, so whoever gets it alone is the last.
-exec 7>"$state/.users"
-flock --shared 7
+stop() { "$here/stop.sh" --delete-data; }
 
-stop_if_last() {
-  flock --exclusive --nonblock 7 || return 0
-  if [ -f "$state/.started-by-run" ]; then
-    "$here/stop.sh" --delete-data
-  fi
-}
-
-trap stop_if_last EXIT
-if ! running s3; then
-  "$here/start.sh" 7>&-
-  touch "$state/.started-by-run"
-fi
+while_used "running s3" stop "$here/start.sh"
 export MILLRACE_TEST_S3=$s3_address MILLRACE_TEST_S3_BUCKET=$s3_bucket MILLRACE_TEST_S3_DATA=$state/data/$s3_bucket
 export AWS_ACCESS_KEY_ID=$s3_key AWS_SECRET_ACCESS_KEY=$s3_secret MILLRACE_REQUIRE_S3=1
-"$@" 7>&-
+"$@" {users}>&-
