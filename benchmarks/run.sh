@@ -10,6 +10,7 @@
 #   FLINK=0      without Flink; FLINK_ONLY=1 without Millrace
 #   LATENCY=1    measures latency instead, at RATE records a second (50000)
 #   RECOVERY=1   measures instead how soon a killed worker commits again
+#   LARGE_STATE=1 runs instead a job with 5 GB of state in 512 MiB of memory; KEYS groups, MEMORY MiB; needs root
 #   COMMITS=1    measures instead what commits every 500 ms cost, against every 10 s
 #   EXCHANGE=1   measures instead how long rows take from one worker to another, at RATE records a second
 #   RESULTS      where the JSON goes, default benchmarks/results/latest.json
@@ -29,6 +30,12 @@ fi
 if [ "${RECOVERY:-0}" = 1 ]; then
   build millrace-cli millrace-benchmarks
   exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" recovery --millrace "$binaries/millrace" --events "${EVENTS:-10000000}"
+fi
+
+if [ "${LARGE_STATE:-0}" = 1 ]; then
+  build millrace-cli millrace-benchmarks
+  exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" large-state --millrace "$binaries/millrace" \
+    --keys "${KEYS:-22000000}" --memory "${MEMORY:-512}"
 fi
 
 if [ "${COMMITS:-0}" = 1 ]; then

@@ -32,6 +32,10 @@ mod latency;
 
 mod recovery;
 
+mod cgroup;
+
+mod large_state;
+
 mod commits;
 
 mod exchange;
@@ -67,6 +71,8 @@ enum Command {
     Latency(Latency),
     /// Measure how soon a killed worker commits again, with its volume and without it
     Recovery(Recovery),
+    /// Run, kill and restore a job whose state is many times larger than its memory
+    LargeState(LargeState),
     /// Measure what committing every 500 ms costs in throughput, against every 10 s
     Commits(Commits),
     /// Measure how long rows take from one worker to another, with commits every 200 ms
@@ -156,6 +162,22 @@ struct Recovery {
 }
 
 #[derive(Args)]
+struct LargeState {
+    /// Address of the Kafka that holds the job's topics
+    #[arg(long, value_name = "HOST:PORT", env = "MILLRACE_TEST_KAFKA", default_value = "127.0.0.1:19092")]
+    kafka: String,
+    /// Groups that the state has, of about 240 bytes each
+    #[arg(long, default_value_t = 22_000_000)]
+    keys: u64,
+    /// What the worker may use, in MiB
+    #[arg(long, default_value_t = 512)]
+    memory: u64,
+    /// The binary to measure
+    #[arg(long, value_name = "FILE", default_value = "target/release/millrace")]
+    millrace: PathBuf,
+}
+
+#[derive(Args)]
 struct Commits {
     #[command(flatten)]
     topic: Topic,
@@ -186,6 +208,7 @@ fn run(command: Command) -> Result<()> {
         Command::Run(run) => compare(run),
         Command::Latency(latency) => measure_latency(latency),
         Command::Recovery(recovery) => measure_recovery(recovery),
+        Command::LargeState(large) => measure_large_state(large),
         Command::Commits(commits) => measure_commits(commits),
         Command::Exchange(exchange) => measure_exchange(exchange),
         Command::Prepare { query, topic } => prepare(&query, &topic.into_event_topic()),
@@ -268,13 +291,37 @@ fn measure_recovery(recovery: Recovery) -> Result<()> {
     let topic = recovery.topic.into_event_topic();
     topic.ensure_filled()?;
     let experiment = recovery::Experiment { topic: &topic, millrace_binary: found(&recovery.millrace)? };
-    let report = experiment.run(&Testbed::new()?)?;
-    let state = report.state_bytes as f64 / 1e6;
-    println!("recovery: {state:.0} MB of state on the volume");
-    for recovery::Recovery { volume, seconds, log_records } in report.recoveries {
-        let volume = if volume { "with" } else { "without" };
-        println!("recovery: {volume} its volume {seconds:.1} s to the first commit, {log_records} log records read");
+    for recovery::Recovery { origin, state_bytes, seconds, log_records } in experiment.run(&Testbed::new()?)? {
+        let origin = match origin {
+            recovery::Origin::Volume => "with its volume",
+            recovery::Origin::Log => "without its volume, from the log",
+            recovery::Origin::Archive => "without its volume, from the archive",
+        };
+        let state = state_bytes as f64 / 1e6;
+        println!("recovery: {origin} {seconds:.1} s to the first commit; {state:.0} MB of state, {log_records} log records");
     }
+    Ok(())
+}
+
+fn measure_large_state(large: LargeState) -> Result<()> {
+    let experiment = large_state::Experiment {
+        bootstrap_servers: large.kafka,
+        keys: large.keys,
+        memory_bytes: large.memory << 20,
+        millrace_binary: found(&large.millrace)?,
+    };
+    let report = experiment.run(&Testbed::new()?)?;
+    println!(
+        "large state: {:.2} GB of state in {} MiB, of which the process had {:.0}; {} rows in {:.0} s; a commit {:.1} s after a \
+         kill, {:.1} s after a kill that cost the volume; every row counted once",
+        report.state_bytes as f64 / 1e9,
+        large.memory,
+        report.own_memory_bytes as f64 / f64::from(1 << 20),
+        report.rows,
+        report.seconds,
+        report.restart_seconds,
+        report.restore_seconds,
+    );
     Ok(())
 }
 

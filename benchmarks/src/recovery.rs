@@ -1,5 +1,5 @@
-//! How long a killed worker's tasks stand still: from its new start to its first commit, with its volume and
-//! without it. The state is a day's window of bids by auction and bidder, which stays open.
+//! How long a killed worker's tasks stand still: from its new start to its first commit, with its volume, and without
+//! it from the log and from an archive. The state is a day's window of bids by auction and bidder, which stays open.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,61 +14,90 @@ use crate::topic::EventTopic;
 
 /// Reading all events takes no longer, and neither does a recovery.
 const LIMIT: Duration = Duration::from_secs(600);
-const JOB: &str = "recovery";
 
 pub(crate) struct Experiment<'a> {
     pub(crate) topic: &'a EventTopic,
     pub(crate) millrace_binary: PathBuf,
 }
 
+/// Where a killed worker takes its state from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Volume,
+    /// The volume is lost: an image in the log, or the log from its beginning.
+    Log,
+    /// The volume is lost: a directory with checkpoints.
+    Archive,
+}
+
 /// What a killed worker needed to commit again.
 pub(crate) struct Recovery {
-    pub(crate) volume: bool,
+    pub(crate) origin: Origin,
+    pub(crate) state_bytes: u64,
     pub(crate) seconds: f64,
     /// Records of the task logs that it read.
     pub(crate) log_records: u64,
 }
 
-pub(crate) struct Report {
-    pub(crate) state_bytes: u64,
-    pub(crate) recoveries: Vec<Recovery>,
-}
-
 impl Experiment<'_> {
-    pub(crate) fn run(&self, testbed: &Testbed) -> Result<Report> {
+    pub(crate) fn run(&self, testbed: &Testbed) -> Result<Vec<Recovery>> {
+        let mut recoveries = self.recover(testbed, "recovery", &[Origin::Volume, Origin::Log])?;
+        recoveries.extend(self.recover(testbed, "recovery-archive", &[Origin::Archive])?);
+        Ok(recoveries)
+    }
+
+    fn recover(&self, testbed: &Testbed, job: &str, origins: &[Origin]) -> Result<Vec<Recovery>> {
         let folder = testbed.folder_for_a_run()?;
-        let mut running = self.start(folder.path())?;
+        let archives = origins.contains(&Origin::Archive);
+        let start = || self.start(folder.path(), job, archives);
+        let mut running = start()?;
         running.until("all events to be read", LIMIT, |status| (status["lag"].as_i64()? == 0).then_some(()))?;
         let checkpoints = |status: &serde_json::Value| status["checkpoints"].as_u64();
         let made = running.until("the number of checkpoints", LIMIT, checkpoints)?;
         running
             .until("all of it to be on the volume", LIMIT, |status| (checkpoints(status)? > made + 1).then_some(()))?;
-        let state = folder.path().join("state").join(format!("default.{JOB}")).join("state");
+        if archives {
+            // What is not there then is too little to be worth a copy.
+            let little = self.topic.partitions as i64 * (2 << 20);
+            running.until("all of it to be in the archive", LIMIT, |status| {
+                let copied = status["archivedCheckpoints"].as_u64()? >= self.topic.partitions;
+                (copied && status["logTailBytes"].as_i64()? < little).then_some(())
+            })?;
+        }
+        let state = folder.path().join("state").join(format!("default.{job}")).join("state");
         let state_bytes = size(&state)?;
         let mut recoveries = Vec::new();
-        for volume in [true, false] {
+        for &origin in origins {
             // The process is killed.
             drop(running);
-            if !volume {
+            if origin != Origin::Volume {
                 fs::remove_dir_all(&state).with_context(|| format!("losing {}", state.display()))?;
             }
             let started = Instant::now();
-            running = self.start(folder.path())?;
+            running = start()?;
             running.until("a commit", LIMIT, |status| (status["commits"].as_u64()? > 0).then_some(()))?;
             let seconds = started.elapsed().as_secs_f64();
             let read = |status: &serde_json::Value| status["restore"]["logRecords"].as_u64();
-            recoveries.push(Recovery { volume, seconds, log_records: running.until("the restore", LIMIT, read)? });
+            let log_records = running.until("the restore", LIMIT, read)?;
+            recoveries.push(Recovery { origin, state_bytes, seconds, log_records });
         }
         running.stop()?;
-        Ok(Report { state_bytes, recoveries })
+        Ok(recoveries)
     }
 
-    fn start(&self, folder: &Path) -> Result<Running> {
+    fn start(&self, folder: &Path, job: &str, archives: bool) -> Result<Running> {
         let servers = &self.topic.bootstrap_servers;
         let events = self.topic.name();
-        let parameters = Parameters { bootstrap_servers: servers, topic: &events, output_topic: "", job: JOB };
-        let sql = query::millrace(JOB, &parameters)?.replace("  'scan.bounded.mode' = 'latest-offset',\n", "");
-        Running::start(&self.millrace_binary, &running::manifest(JOB, servers, &sql), servers, folder)
+        let parameters = Parameters { bootstrap_servers: servers, topic: &events, output_topic: "", job };
+        let sql = query::millrace("recovery", &parameters)?.replace("  'scan.bounded.mode' = 'latest-offset',\n", "");
+        let archive = folder.join("archive");
+        fs::create_dir_all(&archive)?;
+        let settings = match archives {
+            true => format!("checkpoint: {{storage: {{objectStore: {{url: \"file://{}\"}}}}}}", archive.display()),
+            false => "checkpoint: {interval: 10s}".to_owned(),
+        };
+        let manifest = running::manifest_of(job, servers, &settings, &sql);
+        Running::start(&self.millrace_binary, &manifest, servers, folder)
     }
 }
 

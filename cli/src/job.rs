@@ -53,6 +53,7 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
             fetch: bytes(limits.fetch_memory),
             epoch: bytes(limits.epoch_memory),
             rocksdb: bytes(limits.state_memory),
+            operators: bytes(limits.operator_memory),
         },
         images: ImageLimits::default(),
         state_size_limit: spec.state.size_limit.map(|size| size.bytes()),

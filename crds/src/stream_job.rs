@@ -369,6 +369,10 @@ pub struct LimitsSpec {
     /// Memory of a worker for RocksDB's block cache and memtables.
     #[serde(default = "default_state_memory")]
     pub state_memory: ByteSize,
+    /// Memory of a worker for the state that its operators have at hand. State may be many times larger: the rest of it
+    /// is in RocksDB only, and is read back when it is needed, which is slower.
+    #[serde(default = "default_operator_memory")]
+    pub operator_memory: ByteSize,
 }
 
 const COMMIT_INTERVAL_MIN: Duration = Duration::from_millis(50);
@@ -399,6 +403,10 @@ fn default_state_memory() -> ByteSize {
     ByteSize::from_bytes(64 << 20)
 }
 
+fn default_operator_memory() -> ByteSize {
+    ByteSize::from_bytes(256 << 20)
+}
+
 /// Only units that CEL's `duration()` reads, so that the rule beside it never fails to evaluate.
 fn commit_interval_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
@@ -420,6 +428,7 @@ impl Default for LimitsSpec {
             fetch_memory: default_fetch_memory(),
             epoch_memory: default_epoch_memory(),
             state_memory: default_state_memory(),
+            operator_memory: default_operator_memory(),
         }
     }
 }

@@ -121,6 +121,9 @@ pub struct MemoryLimits {
     pub epoch: usize,
     /// RocksDB's block cache and memtables.
     pub rocksdb: usize,
+    /// State that operators have in memory; what is above it is in RocksDB only.
+    #[serde(default = "MemoryLimits::default_operators")]
+    pub operators: usize,
 }
 
 /// When a task's state is copied into its log, so that the log before it can be cut.
@@ -232,8 +235,14 @@ impl Job {
     }
 }
 
+impl MemoryLimits {
+    fn default_operators() -> usize {
+        256 << 20
+    }
+}
+
 impl Default for MemoryLimits {
     fn default() -> Self {
-        Self { fetch: 48 << 20, epoch: 64 << 20, rocksdb: 64 << 20 }
+        Self { fetch: 48 << 20, epoch: 64 << 20, rocksdb: 64 << 20, operators: Self::default_operators() }
     }
 }

@@ -24,6 +24,7 @@ use crate::sink::{self, SinkContext};
 use crate::source::kafka::{KeyDecoder, ScanLayout};
 use crate::source::metadata::MetadataColumns;
 use crate::source::{AddedPartition, DatagenSource, KafkaSource, Source, ValuesSource, startup};
+use crate::state::spill::OperatorMemory;
 use crate::state::store::TaskStore;
 use crate::task::{Step, Task, TaskContext, TaskNode};
 use crate::thread::TaskThread;
@@ -65,6 +66,7 @@ pub struct PipelineContext<'a> {
     pub claims: &'a BTreeMap<u32, i64>,
     pub commits: &'a BTreeMap<u32, Commit>,
     pub stores: &'a BTreeMap<u32, TaskStore>,
+    pub operator_memory: Arc<OperatorMemory>,
     pub gate: Arc<EpochGate>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -80,6 +82,12 @@ pub struct Pipeline {
     pub produced: Arc<AtomicUsize>,
     /// By thread: where partitions that appear are announced.
     pub added: Vec<Sender<AddedPartition>>,
+}
+
+/// What the operators of a worker's tasks share.
+pub fn operator_memory(job: &Job, assignment: &Assignment) -> Arc<OperatorMemory> {
+    let operators = assignment.tasks().count() * chain::spilling_operators(&job.plan);
+    Arc::new(OperatorMemory::new(job.memory.operators, operators))
 }
 
 pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
@@ -303,6 +311,7 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
             metrics: context.metrics.clone(),
             clock: context.clock.clone(),
             held_limit: job.memory.epoch,
+            store: store.progress().clone(),
         },
     ))
 }
@@ -327,8 +336,9 @@ fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32,
         _ => {
             let environment =
                 TaskEnvironment { task, parallelism, max_event_time_ahead: context.job.max_event_time_ahead };
-            let operator =
-                chain::build(node, plan, &environment).map_err(|e| e.context(format!("operator {id} of the plan")))?;
+            let spill = context.stores[&task].spill(&context.operator_memory);
+            let operator = chain::build(node, plan, &environment, Some(spill));
+            let operator = operator.map_err(|e| e.context(format!("operator {id} of the plan")))?;
             Step::Operator(operator.expect("scans, exchanges, unions, values and sinks stand above"))
         }
     })

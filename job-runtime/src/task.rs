@@ -19,6 +19,7 @@ use crate::sink::dead_letter::FailedRows;
 use crate::sink::outputs::Outputs;
 use crate::source::{PartitionId, SourceBatch};
 use crate::state::StateChanges;
+use crate::state::spill::StoreProgress;
 use millrace_planner::plan::NodeId;
 use millrace_protocol::record::{Batch as LogBatch, Commit, LogRecord, SourcePosition};
 use millrace_protocol::savepoint::{Counts, TaskCut};
@@ -73,6 +74,8 @@ pub struct TaskContext {
     pub clock: Arc<dyn Clock>,
     /// Bytes held back above which it stops emitting.
     pub held_limit: usize,
+    /// Where its operators see which commit they are preparing.
+    pub store: Arc<StoreProgress>,
 }
 
 pub struct Task {
@@ -466,6 +469,7 @@ impl Task {
     /// Writes the epoch's changes and positions to the log, and goes on to the next epoch.
     fn prepare(&mut self, heartbeat: bool, paused: bool) -> Result<Prepared> {
         let mut changes = StateChanges::default();
+        self.context.store.set_prepared(self.context.sequence + 1);
         for node in &mut self.nodes {
             match &mut node.step {
                 Step::Operator(operator) => operator.snapshot(&mut changes)?,

@@ -232,6 +232,7 @@ impl Supervisor {
             claims: &started.claims,
             commits: &commits,
             stores: &started.stores,
+            operator_memory: pipeline::operator_memory(job, &assignment),
             gate: gate.clone(),
             metrics: self.control.metrics.clone(),
             clock: self.control.clock.clone(),

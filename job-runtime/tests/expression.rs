@@ -106,7 +106,7 @@ fn evaluate(expression: &str, zone: &str) -> String {
     let environment = TaskEnvironment { task: 0, parallelism: 1, max_event_time_ahead: None };
     let mut output = Collected::default();
     for node in &plan.nodes {
-        match build(node, &plan, &environment) {
+        match build(node, &plan, &environment, None) {
             Ok(Some(mut operator)) => operator.process(0, batches.remove(0), &context, &mut output).unwrap(),
             Ok(None) => {}
             Err(error) => return format!("not built: {error}"),

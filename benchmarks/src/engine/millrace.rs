@@ -119,7 +119,7 @@ impl Millrace<'_> {
     }
 }
 
-fn writing_to(mut command: Command, log_file: &Path) -> Result<Command> {
+pub(super) fn writing_to(mut command: Command, log_file: &Path) -> Result<Command> {
     let log = File::create(log_file).with_context(|| format!("making {}", log_file.display()))?;
     command.stdout(log.try_clone()?).stderr(log);
     Ok(command)

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{http, millrace};
+use crate::cgroup::MemoryGroup;
 
 /// Between two looks at what can't be waited for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,10 +29,15 @@ pub(crate) fn manifest(name: &str, bootstrap_servers: &str, sql: &str) -> String
 
 /// One that commits at this interval.
 pub(crate) fn manifest_with(name: &str, bootstrap_servers: &str, commit_interval: &str, sql: &str) -> String {
+    manifest_of(name, bootstrap_servers, &format!("commitInterval: {commit_interval}"), sql)
+}
+
+/// One with these fields of its spec, indented as there.
+pub(crate) fn manifest_of(name: &str, bootstrap_servers: &str, settings: &str, sql: &str) -> String {
     let indented: Vec<_> = sql.lines().map(|line| format!("    {line}")).collect();
     format!(
         "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata: {{name: {name}}}\nspec:\n  \
-         kafka: {{bootstrapServers: \"{bootstrap_servers}\"}}\n  commitInterval: {commit_interval}\n  sql: |\n{}\n",
+         kafka: {{bootstrapServers: \"{bootstrap_servers}\"}}\n  {settings}\n  sql: |\n{}\n",
         indented.join("\n")
     )
 }
@@ -44,6 +50,21 @@ impl Running {
         let mut command = millrace::command(binary, folder, bootstrap_servers, &log)?;
         command.arg(&manifest_file);
         Self::spawn(command, log)
+    }
+
+    /// The same, with no more memory than the group has.
+    pub(crate) fn start_in(
+        group: &MemoryGroup,
+        binary: &Path,
+        manifest: &str,
+        bootstrap_servers: &str,
+        folder: &Path,
+    ) -> Result<Self> {
+        let (manifest_file, log) = (folder.join("job.yaml"), folder.join("millrace.log"));
+        fs::write(&manifest_file, manifest)?;
+        let mut command = millrace::command(binary, folder, bootstrap_servers, &log)?;
+        command.arg(&manifest_file);
+        Self::spawn(millrace::writing_to(group.around(&command), &log)?, log)
     }
 
     /// Starts one worker of a job whose file is in the folder.
@@ -66,11 +87,11 @@ impl Running {
     }
 
     /// Waits until its status has what `found` is looking for.
-    pub(crate) fn until<T>(&mut self, what: &str, limit: Duration, found: impl Fn(&Value) -> Option<T>) -> Result<T> {
+    pub(crate) fn until<T>(&mut self, what: &str, limit: Duration, mut found: impl FnMut(&Value) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + limit;
         loop {
             self.check()?;
-            if let Some(found) = self.status().as_ref().and_then(&found) {
+            if let Some(found) = self.status().as_ref().and_then(&mut found) {
                 return Ok(found);
             }
             ensure!(Instant::now() < deadline, "waited {} s for {what}", limit.as_secs());
@@ -93,6 +114,21 @@ impl Running {
         let (_, rest) = log.split_once("status at http://")?;
         let (address, _) = rest.split_once('/')?;
         http::get(address, path).ok()
+    }
+
+    /// Waits until it has ended by itself, looking at it meanwhile; returns what it has written.
+    pub(crate) fn finish(mut self, limit: Duration, mut look: impl FnMut()) -> Result<String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                let log = fs::read_to_string(&self.log)?;
+                ensure!(status.success(), "millrace failed ({status}); its log:\n{log}");
+                return Ok(log);
+            }
+            ensure!(Instant::now() < deadline, "waited {} s for it to end", limit.as_secs());
+            look();
+            thread::sleep(LOOK);
+        }
     }
 
     /// Asks it to stop, as Kubernetes would, and waits until it did.

@@ -9,6 +9,7 @@ use super::watermark::Watermark;
 use super::window_join::WindowJoin;
 use super::window_table_function::WindowTableFunction;
 use crate::error::{Error, Result};
+use crate::state::spill::Spill;
 use millrace_planner::plan::{Node, Operator as PlanOperator, Plan, Schema};
 use std::time::Duration;
 
@@ -22,8 +23,20 @@ pub struct TaskEnvironment {
     pub max_event_time_ahead: Option<Duration>,
 }
 
+/// Operators of a plan that keep as much state as there are keys or rows, and so share a task's memory for it.
+pub fn spilling_operators(plan: &Plan) -> usize {
+    let spills = |node: &&Node| matches!(node.operator, PlanOperator::GlobalWindowAggregate(_) | PlanOperator::WindowJoin(_));
+    plan.nodes.iter().filter(spills).count()
+}
+
 /// The operator of `node`, or None where the runtime does its work.
-pub fn build(node: &Node, plan: &Plan, environment: &TaskEnvironment) -> Result<Option<Box<dyn Operator>>> {
+/// State that is too much for memory goes where `spill` says; None: nowhere.
+pub fn build(
+    node: &Node,
+    plan: &Plan,
+    environment: &TaskEnvironment,
+    spill: Option<Spill>,
+) -> Result<Option<Box<dyn Operator>>> {
     let zone = plan.time_zone.as_str();
     let operator: Box<dyn Operator> = match &node.operator {
         PlanOperator::Scan(_)
@@ -43,12 +56,15 @@ pub fn build(node: &Node, plan: &Plan, environment: &TaskEnvironment) -> Result<
         }
         PlanOperator::GlobalWindowAggregate(aggregate) => {
             let TaskEnvironment { task, parallelism, .. } = *environment;
-            Box::new(GlobalWindowAggregate::new(node, aggregate, input(node, plan, 0)?, zone, task, parallelism)?)
+            let input = input(node, plan, 0)?;
+            let operator = GlobalWindowAggregate::new(node, aggregate, input, zone, task, parallelism)?;
+            Box::new(operator.with_spill(spill))
         }
         PlanOperator::WindowJoin(join) => {
             let TaskEnvironment { task, parallelism, .. } = *environment;
             let inputs = [input(node, plan, 0)?, input(node, plan, 1)?];
-            Box::new(WindowJoin::new(node, join, inputs, zone, task, parallelism)?)
+            let operator = WindowJoin::new(node, join, inputs, zone, task, parallelism)?;
+            Box::new(operator.with_spill(spill))
         }
     };
     Ok(Some(operator))

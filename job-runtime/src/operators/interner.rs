@@ -30,20 +30,26 @@ impl Interner {
     /// The group of a key, and whether it is new.
     #[inline]
     pub(crate) fn intern(&mut self, key: &[u8], hash: u64) -> (u32, bool) {
-        let Self { table, entries, bytes } = self;
-        let equal = |&group: &u32| {
-            let entry = &entries[group as usize];
-            entry.hash == hash && entry.key(bytes) == key
-        };
-        if let Some(&group) = table.find(hash, equal) {
+        if let Some(group) = self.find(key, hash) {
             return (group, false);
         }
+        let Self { table, entries, bytes } = self;
         let group = u32::try_from(entries.len()).expect("a table has fewer than 2^32 groups");
         let length = u32::try_from(key.len()).expect("a key is below 4 GiB");
         entries.push(Entry { hash, start: bytes.len(), length });
         bytes.extend_from_slice(key);
         table.insert_unique(hash, group, |&group| entries[group as usize].hash);
         (group, true)
+    }
+
+    /// The group of a key that was there before.
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
+        let equal = |&group: &u32| {
+            let entry = &self.entries[group as usize];
+            entry.hash == hash && entry.key(&self.bytes) == key
+        };
+        self.table.find(hash, equal).copied()
     }
 
     /// Puts the group of every key in `groups`.

@@ -9,6 +9,7 @@ mod window;
 mod slice_assigner;
 pub(crate) mod window_progress;
 mod dead_keys;
+mod spilled;
 pub mod window_table_function;
 mod interner;
 mod accumulator;

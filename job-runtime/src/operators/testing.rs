@@ -5,10 +5,13 @@ use super::{Context, Output, Progress};
 use crate::batch::{Batch, FailedRow, FailureReason, Origin, SourceRecords};
 use crate::env::Clock;
 use crate::error::Result;
+use crate::state::spill::{Found, OperatorMemory, Spill, StateReader, StoreProgress, Visit};
 use crate::state::{Change, EntryVisitor, KEY_PREFIX, StateChanges, StateEntries};
 use arrow_array::UInt32Array;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 pub(super) struct Collected {
@@ -67,12 +70,86 @@ impl Store {
 }
 
 impl StateEntries for Store {
-    fn for_each(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
+    fn for_each_while(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
         for (key, value) in &self.0 {
             let group = u16::from_be_bytes([key[5], key[6]]);
-            visit(key[4], group, &key[KEY_PREFIX..], value)?;
+            if !visit(key[4], group, &key[KEY_PREFIX..], value)? {
+                break;
+            }
         }
         Ok(())
+    }
+}
+
+impl StateReader for Mutex<Store> {
+    fn get_many(&self, keys: &[&[u8]], found: &mut Found<'_>) -> Result<()> {
+        assert!(keys.is_sorted());
+        let store = self.lock().unwrap();
+        let places = keys.iter().enumerate();
+        places.filter_map(|(place, key)| Some((place, store.0.get(*key)?))).try_for_each(|(place, v)| found(place, v))
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let store = self.lock().unwrap();
+        let from = (Bound::Included(from), Bound::Unbounded);
+        for (key, value) in store.0.range::<[u8], _>(from).take_while(|(key, _)| key.starts_with(prefix)) {
+            if !visit(key, value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an operator is tested that may keep only so much in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spilling {
+    pub(super) budget: usize,
+    /// So many commits are not applied yet.
+    pub(super) lag: usize,
+}
+
+pub(super) fn spilling() -> impl Strategy<Value = Spilling> {
+    let budget = prop_oneof![Just(0), Just(10_000), 0usize..40_000];
+    (budget, 0usize..4).prop_map(|(budget, lag)| Spilling { budget, lag })
+}
+
+/// The store that it spills to, some commits behind.
+pub(super) struct SpillStore {
+    spilling: Spilling,
+    store: Arc<Mutex<Store>>,
+    progress: Arc<StoreProgress>,
+    memory: Arc<OperatorMemory>,
+    sequence: u64,
+    waiting: VecDeque<(u64, StateChanges)>,
+}
+
+impl SpillStore {
+    /// As a start finds it: all is applied that was committed.
+    pub(super) fn new(spilling: Spilling, committed: &Store) -> Self {
+        let store = Arc::new(Mutex::new(committed.clone()));
+        let memory = Arc::new(OperatorMemory::new(spilling.budget, 1));
+        Self { spilling, store, progress: Arc::default(), memory, sequence: 0, waiting: VecDeque::new() }
+    }
+
+    pub(super) fn spill(&self) -> Spill {
+        Spill::new(self.store.clone(), self.progress.clone(), self.memory.clone())
+    }
+
+    /// Before a snapshot.
+    pub(super) fn prepare(&mut self) {
+        self.sequence += 1;
+        self.progress.set_prepared(self.sequence);
+    }
+
+    /// After it, with the changes.
+    pub(super) fn committed(&mut self, changes: StateChanges) {
+        self.waiting.push_back((self.sequence, changes));
+        while self.waiting.len() > self.spilling.lag {
+            let (sequence, changes) = self.waiting.pop_front().expect("not empty");
+            self.store.lock().unwrap().apply(&changes);
+            self.progress.set_applied(sequence);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::state::TableId;
 use std::ops::Range;
 
-const CURSOR_VERSION: u8 = 1;
+const CURSOR_VERSION: u8 = 2;
 
 /// How results leave.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Cursor {
     pub(super) groups: Range<u16>,
     /// Every window that ends up to here, in local milliseconds, has fired.
     pub(super) passed: i64,
+    /// Rows that have come and are, or were, kept one by one; 0 for who keeps none.
+    pub(super) arrivals: u64,
     /// A window that is only emitted in part, and where that stopped, in the operator's own words.
     pub(super) firing: Option<(i64, Vec<u8>)>,
 }
@@ -40,6 +42,7 @@ impl Cursor {
         bytes.extend_from_slice(&self.groups.start.to_le_bytes());
         bytes.extend_from_slice(&self.groups.end.to_le_bytes());
         bytes.extend_from_slice(&self.passed.to_le_bytes());
+        bytes.extend_from_slice(&self.arrivals.to_le_bytes());
         if let Some((window_end, place)) = &self.firing {
             bytes.extend_from_slice(&window_end.to_le_bytes());
             bytes.extend_from_slice(place);
@@ -70,6 +73,7 @@ impl Cursor {
         let (start, rest) = rest.split_first_chunk()?;
         let (end, rest) = rest.split_first_chunk()?;
         let (passed, rest) = rest.split_first_chunk()?;
+        let (arrivals, rest) = rest.split_first_chunk()?;
         let firing = match rest {
             [] => None,
             _ => {
@@ -78,7 +82,8 @@ impl Cursor {
             }
         };
         let groups = u16::from_le_bytes(*start)..u16::from_le_bytes(*end);
-        Some(Self { groups, passed: i64::from_le_bytes(*passed), firing })
+        let (passed, arrivals) = (i64::from_le_bytes(*passed), u64::from_le_bytes(*arrivals));
+        Some(Self { groups, passed, arrivals, firing })
     }
 }
 
@@ -108,7 +113,9 @@ pub(crate) fn merge_cursors(values: &[&[u8]], groups: &Range<u16>) -> Result<Opt
             "the tasks of a window operator have not come equally far, so this is no state that windows can go on from",
         ));
     }
-    Ok(Some(first.clone().of_groups(groups.clone()).write()))
+    // A key's rows are all of one task, which has counted them.
+    let arrivals = cursors.iter().map(|cursor| cursor.arrivals).max().unwrap_or_default();
+    Ok(Some(Cursor { arrivals, ..first.clone() }.of_groups(groups.clone()).write()))
 }
 
 fn unknown_version() -> Error {
@@ -122,7 +129,7 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_as_written_and_only_for_its_key_groups() {
         for firing in [None, Some((5, b"place".to_vec())), Some((-1, Vec::new()))] {
-            let cursor = Cursor { groups: 256..512, passed: -7, firing };
+            let cursor = Cursor { groups: 256..512, passed: -7, arrivals: 11, firing };
             assert_eq!(Cursor::read(&cursor.write(), &(256..512)).unwrap(), cursor);
             let error = Cursor::read(&cursor.write(), &(0..256)).unwrap_err();
             assert!(error.to_string().contains("needs a savepoint"), "{error}");

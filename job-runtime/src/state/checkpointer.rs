@@ -1,6 +1,7 @@
 //! Brings committed changes to the volume, off the data path: one thread collects the commits of all
 //! tasks, and at each checkpoint interval writes their sum to RocksDB and flushes it. A key that changed
-//! in every commit of the interval is written once, one that came and went leaves no value behind.
+//! in every commit of the interval is written once, one that came and went leaves no value behind. Where an operator
+//! waits to let go of what the store has (`spill.rs`), the sum is written at once.
 
 use super::StateChanges;
 use super::size::{SizeWatch, StateSize};
@@ -122,9 +123,10 @@ impl Drop for Checkpointer {
     }
 }
 
-/// Changes of one task that are committed and not yet in its store.
+/// What was committed of one task since the last checkpoint.
 #[derive(Default)]
 struct Pending {
+    /// Not yet in its store.
     changes: Vec<StateChanges>,
     commit: Option<Commit>,
     bytes: usize,
@@ -141,11 +143,16 @@ fn run(
     while let Ok(message) = receiver.recv() {
         match message {
             Message::Committed { task, changes, commit } => {
-                let task = pending.entry(task).or_default();
-                task.bytes += changes.as_bytes().len();
-                task.commit = Some(commit);
+                let (store, pending) = (stores.get_mut(&task), pending.entry(task).or_default());
+                pending.bytes += changes.as_bytes().len();
+                let sequence = commit.sequence;
+                pending.commit = Some(commit);
                 if !changes.is_empty() {
-                    task.changes.push(changes);
+                    pending.changes.push(changes);
+                }
+                if let Some(store) = store.filter(|store| store.progress().is_wanted()) {
+                    let changes = std::mem::take(&mut pending.changes);
+                    store.apply_ahead(changes.iter().map(StateChanges::as_bytes), sequence)?;
                 }
             }
             Message::Checkpoint { read_from, done } => {
@@ -177,6 +184,7 @@ mod tests {
     use super::*;
     use crate::env::ManualClock;
     use crate::error::ErrorKind;
+    use crate::state::spill::{OperatorMemory, whole_key};
     use crate::state::store::StoreMemory;
     use std::path::Path;
     use std::sync::mpsc::channel;
@@ -232,6 +240,34 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::UserFault, "{error}");
         start(directory.path(), Some(1_000_000)).unwrap().finish().unwrap();
         start(directory.path(), None).unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn a_commit_that_an_operator_waits_for_is_applied_before_the_next_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = TaskStore::open(directory.path(), "uid", 1, 0, &StoreMemory::new(8 << 20, 1)).unwrap();
+        let spill = store.spill(&Arc::new(OperatorMemory::new(0, 1)));
+        let holder = CommitHolder { generation: 1, transactional_id: "id".into() };
+        let mut checkpointer = Checkpointer::start([(0, store)].into(), None, holder, ManualClock::at(0)).unwrap();
+        let commit = |sequence| Commit { claim: 0, sequence, positions: Vec::new() };
+        let mut first = StateChanges::default();
+        first.put(7, 1, 3, b"first", b"");
+        checkpointer.committed(0, first, commit(1)).unwrap();
+        let mut key = Vec::new();
+        whole_key(7, 1, 3, b"first", &mut key);
+        let look = |checkpointer: &mut Checkpointer| {
+            let (sender, receiver) = channel();
+            checkpointer.inspect(move |_| sender.send(()).expect("somebody waits")).unwrap();
+            receiver.recv().unwrap();
+            (spill.applied(), spill.get(&key).unwrap().is_some())
+        };
+        assert_eq!(look(&mut checkpointer), (0, false));
+        spill.want(2);
+        checkpointer.committed(0, StateChanges::default(), commit(2)).unwrap();
+        assert_eq!(look(&mut checkpointer), (2, true));
+        assert!(checkpoint(&mut checkpointer, StateChanges::default(), 3).is_some());
+        assert_eq!(look(&mut checkpointer), (3, true));
+        checkpointer.finish().unwrap();
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl<'a> Coalesced<'a> {
 }
 
 /// The least key above all that begin with `prefix`; None where every greater key begins so.
-pub(super) fn end_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn end_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;

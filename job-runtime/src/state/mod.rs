@@ -7,10 +7,12 @@
 use crate::error::{Error, Result};
 
 mod coalesce;
+pub(crate) use coalesce::end_of_prefix;
 pub mod corruption;
 pub mod store;
 pub mod image;
 pub mod size;
+pub mod spill;
 pub mod checkpointer;
 
 /// A state table of an operator; the numbers are persisted and never reused.
@@ -157,13 +159,21 @@ fn take_length(rest: &mut &[u8]) -> Option<u32> {
 /// Length of `operator id | table | key group`.
 pub const KEY_PREFIX: usize = 7;
 
-/// Takes an entry: its table, key group, the table's own key, and the value.
-pub type EntryVisitor<'a> = dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<()> + 'a;
+/// Takes an entry: its table, key group, the table's own key, and the value. Whether to go on.
+pub type EntryVisitor<'a> = dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<bool> + 'a;
+
+/// The same, of every entry.
+pub type EachEntry<'a> = dyn FnMut(TableId, u16, &[u8], &[u8]) -> Result<()> + 'a;
 
 /// The entries of one operator of one task, in the order of their keys.
 pub trait StateEntries {
+    /// Calls `visit` for one entry after the other, until it has enough.
+    fn for_each_while(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()>;
+
     /// Calls `visit` for every entry.
-    fn for_each(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()>;
+    fn for_each(&mut self, visit: &mut EachEntry<'_>) -> Result<()> {
+        self.for_each_while(&mut |table, group, key, value| visit(table, group, key, value).map(|()| true))
+    }
 }
 
 #[cfg(test)]

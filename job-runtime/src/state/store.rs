@@ -5,17 +5,21 @@
 use super::coalesce::{Coalesced, end_of_prefix};
 use super::corruption::{StoreContext, open_failure};
 use super::image::ImageSource;
+use super::spill::{OperatorMemory, Spill, StoreProgress};
 use super::{EntryVisitor, KEY_PREFIX, StateEntries};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use millrace_protocol::replay::Applied;
 use rocksdb::properties::ESTIMATE_LIVE_DATA_SIZE;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions,
+    Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+mod reader;
+pub use reader::StoreReader;
 
 /// Operator id of the store's own entries; the planner gives it to no operator.
 pub const RESERVED_OPERATOR: u32 = u32::MAX;
@@ -64,6 +68,7 @@ pub struct TaskStore {
     memory: StoreMemory,
     path: PathBuf,
     applied: Option<Applied>,
+    progress: Arc<StoreProgress>,
 }
 
 impl TaskStore {
@@ -77,9 +82,12 @@ impl TaskStore {
         let path = Self::path_in(directory, task);
         let operation = || format!("could not open the state in {}", path.display());
         std::fs::create_dir_all(&path).or_kind(ErrorKind::FailJob, operation())?;
-        let opened = DB::open(&options(memory), &path);
+        // By its name there is a handle to it, which the batched look-up asks for.
+        let family = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options(memory));
+        let opened = DB::open_cf_descriptors(&options(memory), &path, [family]);
         let db = Arc::new(opened.map_err(|error| open_failure(&path, operation(), error))?);
-        let mut store = Self { db, memory: memory.clone(), path: path.clone(), applied: None };
+        let progress = Arc::new(StoreProgress::default());
+        let mut store = Self { db, memory: memory.clone(), path: path.clone(), applied: None, progress };
         let expected = StoreIdentity { format: STORE_FORMAT, job: job.to_owned(), incarnation, task };
         match store.own_entry::<StoreIdentity>("identity")? {
             None => store.put_own_entries(&[("identity", serde_json::to_vec(&expected))], WriteBatch::default())?,
@@ -106,6 +114,16 @@ impl TaskStore {
         Ok(store)
     }
 
+    /// For an operator that keeps in memory what it may of `memory`, and reads the rest from here.
+    pub fn spill(&self, memory: &Arc<OperatorMemory>) -> Spill {
+        Spill::new(Arc::new(self.reader()), self.progress.clone(), memory.clone())
+    }
+
+    /// What operators are told of the commits that the store has.
+    pub fn progress(&self) -> &Arc<StoreProgress> {
+        &self.progress
+    }
+
     /// None in a new store.
     pub fn applied(&self) -> Option<&Applied> {
         self.applied.as_ref()
@@ -118,7 +136,19 @@ impl TaskStore {
         changes.into_iter().try_for_each(|changes| sum.add(changes))?;
         let batch = self.batch(&sum)?;
         self.put_own_entries(&[("applied", serde_json::to_vec(&applied))], batch)?;
+        self.progress.set_applied(applied.commit.sequence);
         self.applied = Some(applied);
+        Ok(())
+    }
+
+    /// Applies the changes of commits up to `sequence`, and leaves for the next `apply` to say so: a start that finds
+    /// them reads their commits from the log again, and since every change is absolute, ends with the same state.
+    pub fn apply_ahead<'a>(&mut self, changes: impl IntoIterator<Item = &'a [u8]>, sequence: u64) -> Result<()> {
+        let mut sum = Coalesced::default();
+        changes.into_iter().try_for_each(|changes| sum.add(changes))?;
+        let batch = self.batch(&sum)?;
+        self.put_own_entries(&[], batch)?;
+        self.progress.set_applied(sequence);
         Ok(())
     }
 
@@ -290,7 +320,7 @@ struct OperatorEntries<'a> {
 }
 
 impl StateEntries for OperatorEntries<'_> {
-    fn for_each(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
+    fn for_each_while(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
         let lower = self.operator.to_be_bytes().to_vec();
         let mut options = unbuffered();
         // The reserved operator has the greatest id, so every other one has a successor.
@@ -305,7 +335,9 @@ impl StateEntries for OperatorEntries<'_> {
                 )));
             }
             let group = u16::from_be_bytes([key[5], key[6]]);
-            visit(key[4], group, &key[KEY_PREFIX..], value)?;
+            if !visit(key[4], group, &key[KEY_PREFIX..], value)? {
+                return Ok(());
+            }
             iterator.next();
         }
         self.store.intact(iterator.status())

@@ -12,7 +12,7 @@ mod distinct;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use distinct::Distinct;
+pub(crate) use distinct::{Distinct, SeenElsewhere};
 
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::schema::arrow_type;

@@ -185,7 +185,7 @@ fn booleans_and_distinct_values_aggregate() {
     let mut distinct = Distinct::new(&sum).unwrap();
     distinct.resize(2);
     let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(1), None, Some(2), Some(1)]));
-    distinct.update(&[0, 0, 0, 0, 1], &values).unwrap();
+    distinct.update(&[0, 0, 0, 0, 1], &values, None).unwrap();
     let results = distinct.results(&[0, 1]).unwrap();
     assert_eq!(results.as_primitive::<arrow_array::types::Int32Type>().values()[..], [3, 1]);
 }

@@ -27,14 +27,13 @@ pub(crate) fn state_tables(plan: &Plan, node: &Node, aggregate: &WindowAggregate
     // The operator emits its keys, then the results, under these names.
     let results = node.schema.columns.iter().skip(aggregate.keys.len()).zip(&aggregate.calls);
     let results: Vec<Field> = results
-        .filter(|(_, call)| !call.distinct)
         .map(|(column, call)| Field::new(&column.name, arrow_type(&call.data_type.kind), true))
         .collect();
     let key_names: Vec<String> =
         aggregate.keys.iter().map(|&key| input.schema.columns[key].data_type.to_string()).collect();
     let calls: Vec<String> = aggregate.calls.iter().map(call_text).collect();
     let window = format!("{:?}", aggregate.window.kind);
-    let of_groups = format!("key 1 ({}), value 1 ({}), {window}", key_names.join(", "), calls.join(", "));
+    let of_groups = format!("key 1 ({}), value 2 ({}), {window}", key_names.join(", "), calls.join(", "));
     Ok(vec![
         groups_table(layout.clone(), &keys, &results, of_groups.clone()),
         values_table(layout, &keys, of_groups),
@@ -71,7 +70,7 @@ fn groups_table(layout: Arc<Layout>, keys: &[Field], results: &[Field], form: St
             let groups: Vec<u32> = (0..entries.len() as u32).collect();
             let mut columns: Vec<ArrayRef> = vec![times(slice_ends)];
             columns.extend(layout.decoder.decode(&keys)?);
-            columns.extend(table.plain_results(&layout, &groups)?);
+            columns.extend(table.call_results(&layout, &groups)?);
             Ok(columns)
         }),
     }

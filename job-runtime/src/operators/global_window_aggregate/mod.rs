@@ -1,7 +1,7 @@
 //! The second phase of a windowed aggregation: merges partial results by slice and key, and fires every
-//! window that its time has passed. Its hot state is in memory; a commit gets what has changed since the
-//! last one. Not here: how rows get into slices (`slice_assigner.rs`), and partial results
-//! (`local_window_aggregate.rs`).
+//! window that its time has passed. Its state is in memory, or, of what would be too much, in the state's store only; a
+//! commit gets what has changed since the last one. Not here: how rows get into slices (`slice_assigner.rs`), and
+//! partial results (`local_window_aggregate.rs`).
 //!
 //! Windows of processing time fire when the clock has left their last millisecond behind at every
 //! upstream task, because a row may still be stamped with it before. Their results carry `window_time` as
@@ -11,6 +11,7 @@
 
 mod table;
 mod state;
+mod slice;
 mod firing;
 mod columns;
 #[cfg(test)]
@@ -18,17 +19,19 @@ mod tests;
 
 pub(super) use self::columns::state_tables;
 use self::firing::Firing;
+use self::slice::{ByKeyGroup, Slice, Spilled};
 use self::table::{Layout, Table};
-use super::dead_keys::delete_all;
 use super::slice_assigner::{show_millis, timestamps};
+use super::spilled;
 use super::window::{Windows, session_time_zone};
 use super::window_progress::{Cursor, Limits};
 use super::{Context, Operator, Output, Progress};
 use crate::batch::{Batch, FailureReason};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
-use crate::key::{KeyEncoder, key_groups_of};
+use crate::key::{KeyEncoder, hash, key_groups_of};
 use crate::schema::arrow_schema;
-use crate::state::{StateChanges, StateEntries};
+use crate::state::spill::{Spill, whole_key};
+use crate::state::{KEY_PREFIX, StateChanges, StateEntries};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch, UInt32Array};
@@ -51,14 +54,16 @@ pub struct GlobalWindowAggregate {
     schema: SchemaRef,
     encoder: KeyEncoder,
     /// By the slice's end.
-    slices: BTreeMap<i64, Table>,
+    slices: BTreeMap<i64, Slice>,
     /// Every window that ends up to here, in local milliseconds, has fired or is firing.
     passed: i64,
     firing: Option<Firing>,
     /// Slices that no window needs any more, and the state still has.
-    dead: Vec<(i64, Table)>,
+    dead: Vec<Slice>,
     /// What the state has as cursor.
     cursor: Option<Cursor>,
+    /// Where groups go that are too many for memory; None: they stay.
+    spill: Option<Spill>,
     limits: Limits,
     scratch: Vec<u32>,
 }
@@ -93,9 +98,15 @@ impl GlobalWindowAggregate {
             firing: None,
             dead: Vec::new(),
             cursor: None,
+            spill: None,
             limits: Limits::default(),
             scratch: Vec::new(),
         })
+    }
+
+    /// Keeps no more in memory than it says.
+    pub fn with_spill(self, spill: Option<Spill>) -> Self {
+        Self { spill, ..self }
     }
 
     pub fn with_limits(self, limits: Limits) -> Self {
@@ -124,8 +135,13 @@ impl GlobalWindowAggregate {
         let Some(open) = self.open_slice(slice_end) else {
             return self.fail_late(slice_end, batch, output);
         };
-        let table = slice(&mut self.slices, &self.layout, open)?;
-        table.merge_rows(&self.layout, &mut self.encoder, &mut self.scratch, &batch.rows)
+        let Self { operator_id, layout, slices, spill, encoder, scratch, .. } = self;
+        let spilled = Spilled { operator: *operator_id, layout, spill: spill.as_ref() };
+        slice(slices, layout, open)?.merge_rows(&spilled, encoder, scratch, &batch.rows)
+    }
+
+    fn spilled(&self) -> Spilled<'_> {
+        Spilled { operator: self.operator_id, layout: &self.layout, spill: self.spill.as_ref() }
     }
 
     /// What fails is a partial result, which stands for all rows of its key and slice.
@@ -157,28 +173,45 @@ impl GlobalWindowAggregate {
 
     fn begin(&mut self, window_end: i64, after: Option<&[u8]>) -> Result<()> {
         let from = self.windows.window_start(window_end) + 1;
-        let mut slices = self.slices.range(from..=window_end).map(|(&slice_end, _)| slice_end);
-        let only = slices.next().filter(|_| slices.next().is_none());
-        let last = only.filter(|&slice_end| self.windows.last_window_end(slice_end) == window_end);
-        let table = match last.and_then(|slice_end| self.slices.remove(&slice_end)) {
-            Some(table) => table,
-            None => {
-                let mut merged = Table::new(&self.layout)?;
-                for table in self.slices.range(from..=window_end).map(|(_, table)| table) {
-                    merged.merge_table(table)?;
-                }
-                merged
+        let mut count = 0;
+        for slice in self.slices.range_mut(from..=window_end).map(|(_, slice)| slice) {
+            slice.thaw()?;
+            count += 1;
+        }
+        let mut slices = self.slices.range(from..=window_end).map(|(_, slice)| slice);
+        let rows = self.limits.rows;
+        let firing = if !slices.clone().all(Slice::is_whole) {
+            // Of a single slice no values need to be put together with those of others.
+            let parts = ByKeyGroup::new(slices, &self.layout, count > 1);
+            let first = after.map_or(self.groups.start, |key| self.layout.key_group(hash(key)));
+            Firing::in_parts(window_end, parts, first..self.groups.end, rows, after)
+        } else if let Some(slice) = slices.next().filter(|slice| {
+            count == 1 && self.windows.last_window_end(slice.end) == window_end
+        }) {
+            let slice = self.slices.remove(&{ slice.end }).expect("just found");
+            Firing::of_slice(window_end, slice, rows, after)
+        } else {
+            let mut merged = Table::new(&self.layout)?;
+            for slice in self.slices.range(from..=window_end).map(|(_, slice)| slice) {
+                merged.merge_table(slice.table())?;
             }
+            Firing::of_table(window_end, merged, rows, after)
         };
         self.passed = self.passed.max(window_end);
-        self.firing = Some(Firing::new(window_end, table, last, self.limits.rows, after));
+        self.firing = Some(firing);
         Ok(())
     }
 
     /// Emits what is left of the window that fires, up to about `budget` bytes. Whether it is done.
     fn continue_firing(&mut self, budget: &mut usize, output: &mut dyn Output) -> Result<bool> {
         let Some(mut firing) = self.firing.take() else { return Ok(true) };
-        while !firing.chunk().is_empty() {
+        loop {
+            if firing.chunk().is_empty() {
+                if !self.read_on(&mut firing)? {
+                    break;
+                }
+                continue;
+            }
             if *budget == 0 {
                 self.firing = Some(firing);
                 return Ok(false);
@@ -188,24 +221,44 @@ impl GlobalWindowAggregate {
             *budget = budget.saturating_sub(rows.get_array_memory_size());
             output.emit(Batch::new(rows))?;
         }
-        if let Some(slice_end) = firing.slice_end {
-            self.dead.push((slice_end, firing.table));
-        }
+        self.dead.extend(firing.slice);
         while let Some(slice) = self.slices.first_entry() {
             if self.windows.last_window_end(*slice.key()) > firing.window_end {
                 break;
             }
-            self.dead.push(slice.remove_entry());
+            self.dead.push(slice.remove());
         }
         // A slice that lived between two commits only leaves no trace.
-        self.dead.retain(|(_, table)| table.persisted().next().is_some());
+        self.dead.retain(Slice::is_persisted);
         Ok(true)
+    }
+
+    /// Reads the next part of a window that fires in parts; false when there is none.
+    fn read_on(&self, firing: &mut Firing) -> Result<bool> {
+        let Some(rest) = &mut firing.rest else { return Ok(false) };
+        let spilled = self.spilled();
+        let mut part = Table::new(&self.layout)?;
+        while part.len() < self.limits.rows {
+            let Some(group) = rest.groups.next() else { break };
+            for slice in rest.parts.slices().filter_map(|end| self.slices.get(&end)) {
+                if rest.parts.has_one_slice() {
+                    rest.parts.read(slice, group, &spilled, &mut part)?;
+                } else {
+                    let mut of_slice = Table::new(&self.layout)?;
+                    rest.parts.read(slice, group, &spilled, &mut of_slice)?;
+                    part.merge_table(&of_slice)?;
+                }
+            }
+        }
+        let is_read = part.len() > 0;
+        firing.set_part(part);
+        Ok(is_read)
     }
 
     /// The next chunk of a window's results.
     fn rows(&self, firing: &Firing) -> Result<RecordBatch> {
         let groups = firing.chunk();
-        let mut columns = firing.table.results(&self.layout, groups)?;
+        let mut columns = firing.table().results(&self.layout, groups)?;
         for &property in &self.properties {
             let arrow = self.schema.field(columns.len()).data_type();
             let value = self.property(property, firing.window_end, arrow);
@@ -233,11 +286,41 @@ impl GlobalWindowAggregate {
         }
     }
 
+    /// Right after a snapshot: lets go of what the store has, and takes more out of use where there is too much.
+    fn relieve_memory(&mut self) -> Result<()> {
+        let Some(mut spill) = self.spill.take() else { return Ok(()) };
+        self.slices.values_mut().for_each(|slice| slice.let_go(&self.layout, &spill));
+        spill.report(self.memory_bytes());
+        // A window that fires knows its groups by their numbers.
+        if spill.is_too_much() && self.firing.is_none() {
+            self.slices.values_mut().try_for_each(|slice| slice.freeze(&self.layout, &spill))?;
+        }
+        self.spill = Some(spill);
+        Ok(())
+    }
+
+    /// Takes note of what the store has, in place of reading it. Returns the cursor.
+    fn leave_in_store(&mut self) -> Result<Option<Cursor>> {
+        let spill = self.spill.as_ref().expect("only who may spill has a limit");
+        self.slices.clear();
+        let mut prefix = Vec::new();
+        for group in self.groups.clone() {
+            whole_key(self.operator_id, state::GROUPS, group, &[], &mut prefix);
+            spilled::for_each_prefix(spill, &prefix, state::SLICE_PREFIX, &mut |key| {
+                let (slice_end, _) = state::parse_group_key(&key[KEY_PREFIX..])?;
+                slice(&mut self.slices, &self.layout, slice_end)?.set_stored(group);
+                Ok(())
+            })?;
+        }
+        whole_key(self.operator_id, state::CURSOR, self.groups.start, &[], &mut prefix);
+        spill.get(&prefix)?.map(|value| Cursor::read(&value, &self.groups)).transpose()
+    }
+
     fn current_cursor(&self) -> Cursor {
         let firing = self.firing.as_ref().and_then(|f| Some((f.window_end, f.last_key()?.to_vec())));
         // A window of which nothing has been emitted fires anew after a restart.
         let unfired = self.firing.as_ref().filter(|f| f.last_key().is_none()).map(|f| f.window_end - 1);
-        Cursor { groups: self.groups.clone(), passed: unfired.unwrap_or(self.passed), firing }
+        Cursor { groups: self.groups.clone(), passed: unfired.unwrap_or(self.passed), arrivals: 0, firing }
     }
 
     fn resume(&mut self, cursor: Cursor) -> Result<()> {
@@ -250,11 +333,11 @@ impl GlobalWindowAggregate {
     }
 }
 
-/// The table of a slice, made when there is none.
-fn slice<'a>(slices: &'a mut BTreeMap<i64, Table>, layout: &Layout, slice_end: i64) -> Result<&'a mut Table> {
+/// A slice, made when there is none.
+fn slice<'a>(slices: &'a mut BTreeMap<i64, Slice>, layout: &Layout, slice_end: i64) -> Result<&'a mut Slice> {
     match slices.entry(slice_end) {
-        Entry::Occupied(table) => Ok(table.into_mut()),
-        Entry::Vacant(place) => Ok(place.insert(Table::new(layout)?)),
+        Entry::Occupied(slice) => Ok(slice.into_mut()),
+        Entry::Vacant(place) => Ok(place.insert(Slice::new(slice_end, layout)?)),
     }
 }
 
@@ -308,65 +391,54 @@ impl Operator for GlobalWindowAggregate {
     }
 
     fn snapshot(&mut self, changes: &mut StateChanges) -> Result<()> {
-        let (operator, layout) = (self.operator_id, &self.layout);
-        let mut key = Vec::new();
-        for (slice_end, table) in self.dead.drain(..) {
-            let prefix = state::slice_prefix(slice_end);
-            delete_all(changes, operator, state::GROUPS, &prefix, |give| {
-                for (group, hash) in table.persisted() {
-                    state::group_key(slice_end, group, &mut key);
-                    give(layout.key_group(hash), &key);
-                }
-            });
-            delete_all(changes, operator, state::VALUES, &prefix, |give| {
-                for (group, hash, call, value) in table.persisted_values() {
-                    state::value_key(slice_end, group, call, value, &mut key);
-                    give(layout.key_group(hash), &key);
-                }
-            });
+        let Self { operator_id, layout, slices, firing, dead, spill, .. } = self;
+        let spilled = Spilled { operator: *operator_id, layout, spill: spill.as_ref() };
+        for slice in dead.drain(..) {
+            slice.delete(&spilled, changes);
         }
-        let firing = self.firing.as_mut().and_then(|f| Some((f.slice_end?, &mut f.table)));
-        for (slice_end, table) in self.slices.iter_mut().map(|(&end, table)| (end, table)).chain(firing) {
-            table.take_changes(|group, hash, value| {
-                state::group_key(slice_end, group, &mut key);
-                changes.put(operator, state::GROUPS, layout.key_group(hash), &key, value);
-            });
-            table.take_new_values(|group, hash, call, value| {
-                state::value_key(slice_end, group, call, value, &mut key);
-                changes.put(operator, state::VALUES, layout.key_group(hash), &key, &[]);
-            });
+        let firing = firing.as_mut().and_then(|firing| firing.slice.as_mut());
+        for slice in slices.values_mut().chain(firing) {
+            slice.take_changes(&spilled, changes);
         }
         let cursor = self.current_cursor();
         if self.cursor.as_ref() != Some(&cursor) {
-            changes.put(operator, state::CURSOR, self.groups.start, &[], &cursor.write());
+            changes.put(self.operator_id, state::CURSOR, self.groups.start, &[], &cursor.write());
             self.cursor = Some(cursor);
         }
-        Ok(())
+        self.relieve_memory()
     }
 
     fn restore(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
-        let mut cursor = None;
-        entries.for_each(&mut |table, _, key, value| match table {
-            state::GROUPS => {
-                let (slice_end, key) = state::parse_group_key(key)?;
-                slice(&mut self.slices, &self.layout, slice_end)?.restore(key, value)
+        let limit = self.spill.as_ref().map_or(usize::MAX, Spill::room);
+        let (mut cursor, mut bytes) = (None, 0);
+        let Self { slices, layout, groups, .. } = self;
+        entries.for_each_while(&mut |table, _, key, value| {
+            bytes += spilled::memory_of_entry(key, value);
+            match table {
+                state::GROUPS => {
+                    let (slice_end, key) = state::parse_group_key(key)?;
+                    slice(slices, layout, slice_end)?.table_mut().restore(key, value)?;
+                }
+                state::VALUES => {
+                    let (slice_end, key, call, value) = state::parse_value_key(key)?;
+                    slice(slices, layout, slice_end)?.table_mut().restore_value(key, call, value)?;
+                }
+                state::CURSOR => cursor = Some(Cursor::read(value, groups)?),
+                other => return Err(Error::fail_job(format!("a windowed aggregation has no state table {other}"))),
             }
-            state::VALUES => {
-                let (slice_end, key, call, value) = state::parse_value_key(key)?;
-                slice(&mut self.slices, &self.layout, slice_end)?.restore_value(key, call, value)
-            }
-            state::CURSOR => {
-                cursor = Some(Cursor::read(value, &self.groups)?);
-                Ok(())
-            }
-            other => Err(Error::fail_job(format!("a windowed aggregation has no state table {other}"))),
+            Ok(bytes <= limit)
         })?;
-        cursor.map_or(Ok(()), |cursor| self.resume(cursor))
+        if bytes > limit {
+            cursor = self.leave_in_store()?;
+        }
+        cursor.map_or(Ok(()), |cursor| self.resume(cursor))?;
+        let bytes = self.memory_bytes();
+        self.spill.iter_mut().for_each(|spill| spill.report(bytes));
+        Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        let dead = self.dead.iter().map(|(_, table)| table);
-        let firing = self.firing.iter().map(|firing| &firing.table);
-        self.slices.values().chain(dead).chain(firing).map(Table::memory_bytes).sum()
+        let slices = self.slices.values().chain(&self.dead).map(Slice::memory_bytes).sum::<usize>();
+        slices + self.firing.as_ref().map_or(0, Firing::memory_bytes)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | 1, groups | slice end (i64, big-endian, sign flipped), canonical key | version, every plain call's accumulator |
+//! | 1, groups | slice end (i64, big-endian, sign flipped), canonical key | version, every call's accumulator |
 //! | 2, distinct values | slice end, length of the key (u32, big-endian), canonical key, call (u8), canonical value | nothing |
 //! | 3, cursor | nothing; under the first key group of the task | see `window_progress.rs`; a window that fires stopped after this canonical key |
 //!
@@ -15,8 +15,11 @@ pub(super) const GROUPS: TableId = 1;
 pub(super) const VALUES: TableId = 2;
 pub(super) const CURSOR: TableId = 3;
 
+/// Length of what every key of a slice begins with.
+pub(super) const SLICE_PREFIX: usize = 8;
+
 /// What every key of a slice begins with.
-pub(super) fn slice_prefix(slice_end: i64) -> [u8; 8] {
+pub(super) fn slice_prefix(slice_end: i64) -> [u8; SLICE_PREFIX] {
     (slice_end ^ i64::MIN).to_be_bytes()
 }
 

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::key::{KeyDecoder, KeyEncoder, key_group};
-use crate::operators::accumulator::{Accumulator, Distinct, accumulator};
+use crate::operators::accumulator::{Accumulator, Distinct, SeenElsewhere, accumulator};
 use crate::operators::interner::Interner;
 use crate::schema::arrow_type;
 use arrow_array::{ArrayRef, RecordBatch};
@@ -11,7 +11,7 @@ use millrace_planner::plan::{AggregateCall, Schema, WindowAggregate};
 use millrace_planner::types::DataType;
 
 /// The first byte of a group's value in state.
-const VALUE_VERSION: u8 = 1;
+const VALUE_VERSION: u8 = 2;
 
 /// What all tables of an operator have in common.
 pub(super) struct Layout {
@@ -43,6 +43,10 @@ impl Layout {
         if self.keys.is_empty() { 0 } else { key_group(hash) }
     }
 }
+
+/// Tells which values of a call, by its number, the state has: each with its group's key and hash, or None where that
+/// is not in question.
+pub(super) type SeenInSlice<'a> = dyn Fn(u8, &[Option<(&[u8], u64, &[u8])>]) -> Result<Vec<bool>> + 'a;
 
 pub(super) struct Table {
     pub(super) interner: Interner,
@@ -102,8 +106,8 @@ impl Table {
         self.interner.len()
     }
 
-    /// Adds the partial results of `rows`, all of this table's slice.
-    pub(super) fn merge_rows(
+    /// Puts the group of each row in `groups`; new ones have the highest numbers, and no state yet.
+    pub(super) fn intern_rows(
         &mut self,
         layout: &Layout,
         encoder: &mut KeyEncoder,
@@ -113,12 +117,38 @@ impl Table {
         let keys: Vec<ArrayRef> = layout.keys.iter().map(|&key| rows.column(key).clone()).collect();
         self.interner.intern_all(encoder.encode(&keys, rows.num_rows())?, groups);
         self.resize();
-        for call in &mut self.calls {
+        Ok(())
+    }
+
+    /// Adds the partial results of `rows`, whose groups are these. `seen` is asked for distinct values that are not
+    /// here: by the call's number.
+    pub(super) fn merge_rows(
+        &mut self,
+        groups: &[u32],
+        rows: &RecordBatch,
+        seen: Option<&SeenInSlice<'_>>,
+    ) -> Result<()> {
+        let Self { interner, calls, persisted, .. } = self;
+        for (number, call) in calls.iter_mut().enumerate() {
             match call {
                 Call::Plain { accumulator, columns } => {
                     accumulator.merge(groups, &rows.columns()[columns.clone()])?;
                 }
-                Call::Distinct { values, column } => values.update(groups, rows.column(*column))?,
+                Call::Distinct { values, column } => {
+                    let Some(seen) = seen else {
+                        values.update(groups, rows.column(*column), None)?;
+                        continue;
+                    };
+                    let seen: &mut SeenElsewhere<'_> = &mut |values| {
+                        // What the state doesn't have of a group, it doesn't have of its values.
+                        let values = values.iter().map(|&(group, value)| {
+                            let key = persisted[group as usize].then(|| interner.key(group));
+                            key.map(|key| (key, interner.hash(group), value))
+                        });
+                        seen(number as u8, &values.collect::<Vec<_>>())
+                    };
+                    values.update(groups, rows.column(*column), Some(seen))?;
+                }
             }
         }
         for &group in groups.iter() {
@@ -165,33 +195,36 @@ impl Table {
     pub(super) fn results(&self, layout: &Layout, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let keys: Vec<&[u8]> = groups.iter().map(|&group| self.interner.key(group)).collect();
         let mut columns = layout.decoder.decode(&keys)?;
-        for (call, planned) in self.calls.iter().zip(&layout.calls) {
-            columns.push(call.results(planned, groups)?);
-        }
+        columns.extend(self.call_results(layout, groups)?);
         Ok(columns)
     }
 
-    /// The results of the calls without DISTINCT.
-    pub(super) fn plain_results(&self, layout: &Layout, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+    /// The results of some groups, as columns.
+    pub(super) fn call_results(&self, layout: &Layout, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let calls = self.calls.iter().zip(&layout.calls);
-        let plain = calls.filter(|(call, _)| matches!(call, Call::Plain { .. }));
-        plain.map(|(call, planned)| call.results(planned, groups)).collect()
+        calls.map(|(call, planned)| call.results(planned, groups)).collect()
     }
 
     /// Gives every group that changed since the last call with its state's value.
     pub(super) fn take_changes(&mut self, mut give: impl FnMut(&[u8], u64, &[u8])) {
         let mut value = Vec::new();
         for group in std::mem::take(&mut self.changes) {
-            value.clear();
-            value.push(VALUE_VERSION);
-            for call in &self.calls {
-                if let Call::Plain { accumulator, .. } = call {
-                    accumulator.write(group, &mut value);
-                }
-            }
+            self.write(group, &mut value);
             give(self.interner.key(group), self.interner.hash(group), &value);
             self.changed[group as usize] = false;
             self.persisted[group as usize] = true;
+        }
+    }
+
+    /// The value that the state has of a group.
+    fn write(&self, group: u32, value: &mut Vec<u8>) {
+        value.clear();
+        value.push(VALUE_VERSION);
+        for call in &self.calls {
+            match call {
+                Call::Plain { accumulator, .. } => accumulator.write(group, value),
+                Call::Distinct { values, .. } => values.write(group, value),
+            }
         }
     }
 
@@ -226,16 +259,38 @@ impl Table {
         })
     }
 
-    pub(super) fn restore(&mut self, key: &[u8], mut value: &[u8]) -> Result<()> {
+    /// Takes a group back from the state.
+    pub(super) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let (group, _) = self.interner.intern(key, crate::key::hash(key));
         self.resize();
+        self.read(group, value)
+    }
+
+    /// Takes a group back from the state, if it is not here: what is here is newer.
+    pub(super) fn restore_older(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let (group, is_new) = self.interner.intern(key, crate::key::hash(key));
+        if is_new {
+            self.resize();
+            self.read(group, value)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the state's value of a group into `value`, if it is here.
+    pub(super) fn value_of(&self, key: &[u8], hash: u64, value: &mut Vec<u8>) -> Option<()> {
+        self.interner.find(key, hash).map(|group| self.write(group, value))
+    }
+
+    /// Gives a group the value that the state has of it.
+    pub(super) fn read(&mut self, group: u32, mut value: &[u8]) -> Result<()> {
         match value.split_off_first() {
             Some(&VALUE_VERSION) => {}
             version => return Err(Error::fail_job(format!("a group's state has version {version:?}"))),
         }
         for call in &mut self.calls {
-            if let Call::Plain { accumulator, .. } = call {
-                accumulator.read(group, &mut value)?;
+            match call {
+                Call::Plain { accumulator, .. } => accumulator.read(group, &mut value)?,
+                Call::Distinct { values, .. } => values.read(group, &mut value)?,
             }
         }
         self.persisted[group as usize] = true;
@@ -245,12 +300,67 @@ impl Table {
         }
     }
 
+    /// Takes back a distinct value of a group that was taken back before.
     pub(super) fn restore_value(&mut self, key: &[u8], number: u8, value: &[u8]) -> Result<()> {
-        let (group, new) = self.interner.intern(key, crate::key::hash(key));
-        match self.calls.get_mut(usize::from(number)) {
-            Some(Call::Distinct { values, .. }) if !new => values.restore(group, value),
-            _ => Err(Error::fail_job("the state has a distinct value without its group or call")),
+        let group = self.interner.find(key, crate::key::hash(key));
+        match (self.calls.get_mut(usize::from(number)), group) {
+            (Some(Call::Distinct { values, .. }), Some(group)) => values.restore(group, value),
+            _ => return Err(Error::fail_job("the state has a distinct value without its group or call")),
         }
+        Ok(())
+    }
+
+    pub(super) fn has_value(&self, key: &[u8], hash: u64, number: u8, value: &[u8], scratch: &mut Vec<u8>) -> bool {
+        match (&self.calls[usize::from(number)], self.interner.find(key, hash)) {
+            (Call::Distinct { values, .. }, Some(group)) => values.contains(group, value, scratch),
+            _ => false,
+        }
+    }
+
+    /// Takes over a group of another table of the same operator, if it is not here: of what both have, this one's is
+    /// newer.
+    pub(super) fn take_older(&mut self, other: &Table, group: u32, scratch: &mut Vec<u8>) -> Result<()> {
+        let (here, is_new) = self.interner.intern(other.interner.key(group), other.interner.hash(group));
+        if is_new {
+            self.resize();
+            other.write(group, scratch);
+            self.read(here, scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over distinct values of groups that were taken over before, by call and number.
+    pub(super) fn take_values(&mut self, other: &Table, numbers: impl Iterator<Item = (u8, u32)>) {
+        for (call, number) in numbers {
+            let pair = (&mut self.calls[usize::from(call)], &other.calls[usize::from(call)]);
+            let (Call::Distinct { values, .. }, Call::Distinct { values: others, .. }) = pair else { continue };
+            let (group, value) = others.value(number);
+            let here = self.interner.find(other.interner.key(group), other.interner.hash(group));
+            if let Some(here) = here {
+                values.restore(here, value);
+            }
+        }
+    }
+
+    /// Every distinct value, by call and number, with its group.
+    pub(super) fn value_numbers(&self) -> impl Iterator<Item = (u8, u32, u32)> {
+        (0..).zip(&self.calls).flat_map(|(number, call)| {
+            let values = match call {
+                Call::Distinct { values, .. } => Some(values),
+                Call::Plain { .. } => None,
+            };
+            let numbers = values.into_iter().flat_map(|values| (0..values.len()).map(move |v| (v, values.value(v).0)));
+            numbers.map(move |(value, group)| (number, value, group))
+        })
+    }
+
+    pub(super) fn has_distinct(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call, Call::Distinct { .. }))
+    }
+
+    /// Whether something changed since `take_changes`.
+    pub(super) fn is_changed(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -7,7 +7,7 @@ use crate::operators::state_table::{Scope, StateTable, time_field, times};
 use crate::operators::window_progress::cursor_table;
 use crate::row::RowReader;
 use crate::schema::arrow_schema;
-use arrow_array::{ArrayRef, UInt32Array};
+use arrow_array::{ArrayRef, UInt64Array};
 use arrow_schema::{DataType as ArrowType, Field, SchemaRef};
 use millrace_planner::plan::{self, Node, Plan, Schema};
 use std::sync::Arc;
@@ -29,13 +29,13 @@ pub(crate) fn state_tables(plan: &Plan, node: &Node, join: &plan::WindowJoin) ->
 fn rows_table(side: usize, name: &'static str, schema: &Schema, keys: &[usize], window: &str) -> StateTable {
     let rows: SchemaRef = arrow_schema(schema);
     let columns: Vec<String> = schema.columns.iter().map(|c| format!("{} {}", c.name, c.data_type.kind)).collect();
-    let mut fields = vec![time_field("state_window_end"), Field::new("state_number", ArrowType::UInt32, false)];
+    let mut fields = vec![time_field("state_window_end"), Field::new("state_number", ArrowType::UInt64, false)];
     fields.extend(rows.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)));
     StateTable {
         id: state::ROWS[side],
         name,
         scope: Scope::KeyGroup,
-        layout: format!("key 1 {keys:?}, row 1 ({}), {window}", columns.join(", ")),
+        layout: format!("key 2 {keys:?}, row 1 ({}), {window}", columns.join(", ")),
         fields,
         decode: Box::new(move |entries| {
             let (mut ends, mut numbers) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
@@ -46,7 +46,7 @@ fn rows_table(side: usize, name: &'static str, schema: &Schema, keys: &[usize], 
                 numbers.push(number);
                 reader.read(value)?;
             }
-            let mut columns: Vec<ArrayRef> = vec![times(ends), Arc::new(UInt32Array::from(numbers))];
+            let mut columns: Vec<ArrayRef> = vec![times(ends), Arc::new(UInt64Array::from(numbers))];
             columns.extend(reader.finish()?.columns().iter().cloned());
             Ok(columns)
         }),

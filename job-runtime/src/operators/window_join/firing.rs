@@ -1,26 +1,44 @@
 //! A window while it is emitted: the pairs of its rows with equal keys, in pieces, and, where it takes more than
-//! one, in an order that a restart finds again. Not here: what becomes of a pair (`mod.rs`).
+//! one, in an order that a restart finds again. What is not all in memory comes in parts. Not here: what becomes of a
+//! pair (`mod.rs`).
 
+use super::rows::{Rows, Side, place};
 use super::state::Position;
-use super::window::{Side, Window};
+use super::window::{ByKeyGroup, Window};
 use crate::error::{Error, Result};
+use crate::operators::spilled::firing_rank;
 use crate::operators::window_progress::Limits;
-use arrow_array::RecordBatch;
+use std::ops::Range;
 
 pub(super) struct Firing {
-    pub(super) window_end: i64,
     pub(super) window: Window,
+    /// In place of the window's rows: those that fire now.
+    part: Option<Rows>,
+    /// What fires after that.
+    pub(super) rest: Option<Rest>,
     lists: [Lists; 2],
     /// The keys that both sides have.
     order: Vec<u32>,
     /// The key to go on with, and how many of its pairs have been emitted.
     next: usize,
     pairs: u64,
+    /// For the cursor.
+    position: Option<Position>,
+    /// The position is of before a restart, and what fires first has its key.
+    resumes: bool,
+    limits: Limits,
     /// Pairs of a chunk.
     rows: usize,
 }
 
+/// Parts that are not read yet.
+pub(super) struct Rest {
+    pub(super) parts: ByKeyGroup,
+    pub(super) groups: Range<u16>,
+}
+
 /// The rows of one side by their key.
+#[derive(Default)]
 struct Lists {
     /// Where each key's rows begin in `rows`, and where the last one's end.
     starts: Vec<u32>,
@@ -32,37 +50,79 @@ struct Lists {
 /// Places of rows, batch and row: one pair at each index.
 pub(super) struct Chunk {
     pub(super) sides: [Vec<(usize, usize)>; 2],
-    next: usize,
-    pairs: u64,
+    /// The last key, and how many of its pairs have been emitted then.
+    last: (usize, u64),
+    /// Whether these are all.
+    is_whole: bool,
 }
 
 impl Firing {
     /// `from`: where the emission stopped before a restart.
-    pub(super) fn new(window_end: i64, window: Window, limits: Limits, from: Option<&Position>) -> Result<Self> {
-        let groups = window.interner.len();
-        let lists = [0, 1].map(|side| Lists::new(&window.sides[side], groups));
-        let rows = chunk_rows(&window, limits);
-        let joined = (0..groups as u32).filter(|&group| lists.iter().all(|list| !list.of(group).is_empty()));
-        let mut order: Vec<u32> = joined.collect();
-        let pairs_of = |group: u32| lists.iter().map(|list| list.of(group).len() as u64).product::<u64>();
-        // By hash, then key: cheaper to sort than the keys, and as stable. What fits one batch is never cut.
-        let is_cut = from.is_some() || order.iter().map(|&group| pairs_of(group)).sum::<u64>() > rows as u64;
-        let place = |group: u32| (window.interner.hash(group), window.interner.key(group));
-        if is_cut {
-            order.sort_unstable_by(|&a, &b| place(a).cmp(&place(b)));
-        }
-        let (mut next, mut pairs) = (0, 0);
-        if let Some(position) = from {
-            let at = (crate::key::hash(&position.key), position.key.as_slice());
-            next = order.partition_point(|&group| place(group) < at);
-            pairs = position.pairs;
-            if order.get(next).is_none_or(|&group| place(group) != at || pairs_of(group) <= pairs) {
-                return Err(Error::fail_job("a window join stopped at rows that its state doesn't have"));
-            }
-        }
-        Ok(Self { window_end, lists, order, next, pairs, rows, window })
+    pub(super) fn whole(window: Window, limits: Limits, from: Option<Position>) -> Result<Self> {
+        Self::new(window, None, limits, from)
     }
 
+    /// The parts of these key groups are still to be read.
+    pub(super) fn in_parts(window: Window, rest: Rest, limits: Limits, from: Option<Position>) -> Result<Self> {
+        Self::new(window, Some(rest), limits, from)
+    }
+
+    fn new(window: Window, rest: Option<Rest>, limits: Limits, position: Option<Position>) -> Result<Self> {
+        let part = rest.is_some().then(Rows::default);
+        let lists = [Lists::default(), Lists::default()];
+        let (resumes, order) = (position.is_some(), Vec::new());
+        let mut firing = Self { window, part, rest, lists, order, next: 0, pairs: 0, position, resumes, limits, rows: 1 };
+        if firing.part.is_none() {
+            firing.put_in_order()?;
+        }
+        Ok(firing)
+    }
+
+    /// Goes on with this part.
+    pub(super) fn set_part(&mut self, part: Rows) -> Result<()> {
+        self.part = Some(part);
+        self.put_in_order()
+    }
+
+    /// What fires now is cut into pieces in this order; what is one piece, and all there is, is never cut.
+    fn put_in_order(&mut self) -> Result<()> {
+        let rows = self.part.as_ref().unwrap_or(&self.window.rows);
+        let groups = rows.interner.len();
+        self.lists = [0, 1].map(|side: usize| Lists::new(&rows.sides[side], groups));
+        self.rows = chunk_rows(rows, self.limits);
+        let lists = &self.lists;
+        self.order = (0..groups as u32).filter(|&group| lists.iter().all(|list| !list.of(group).is_empty())).collect();
+        (self.next, self.pairs) = (0, 0);
+        let all: u64 = self.order.iter().map(|&group| self.pairs_of(group)).sum();
+        if all <= self.rows as u64 && self.rest.is_none() && self.position.is_none() {
+            return Ok(());
+        }
+        let place = |group: u32| (firing_rank(rows.interner.hash(group)), rows.interner.key(group));
+        self.order.sort_unstable_by(|&a, &b| place(a).cmp(&place(b)));
+        let Some(position) = &self.position else { return Ok(()) };
+        let at = (firing_rank(crate::key::hash(&position.key)), position.key.as_slice());
+        self.next = self.order.partition_point(|&group| place(group) < at);
+        let found = self.order.get(self.next).copied().filter(|&group| place(group) == at);
+        let all = found.map(|group| self.pairs_of(group));
+        if std::mem::take(&mut self.resumes) && all.is_none_or(|all| all < position.pairs) {
+            return Err(Error::fail_job("a window join stopped at rows that its state doesn't have"));
+        }
+        if let Some(all) = all {
+            (self.next, self.pairs) = if position.pairs == all { (self.next + 1, 0) } else { (self.next, position.pairs) };
+        }
+        Ok(())
+    }
+
+    fn pairs_of(&self, group: u32) -> u64 {
+        self.lists.iter().map(|list| list.of(group).len() as u64).product()
+    }
+
+    /// What fires now.
+    pub(super) fn rows(&self) -> &Rows {
+        self.part.as_ref().unwrap_or(&self.window.rows)
+    }
+
+    /// Whether this part is done.
     pub(super) fn is_done(&self) -> bool {
         self.next == self.order.len()
     }
@@ -70,16 +130,16 @@ impl Firing {
     /// The pairs to emit next.
     pub(super) fn chunk(&self) -> Chunk {
         let mut sides = [Vec::with_capacity(self.rows), Vec::with_capacity(self.rows)];
-        let (mut next, mut pairs) = (self.next, self.pairs);
-        while let Some(&group) = self.order.get(next)
-            && sides[0].len() < self.rows
-        {
-            let [left, right] = [0, 1].map(|side| self.lists[side].of(group));
+        let (mut last, mut is_whole) = ((self.next, self.pairs), false);
+        for at in self.next..self.order.len() {
+            let group = self.order[at];
+            let [left, right] = [0, 1].map(|side: usize| self.lists[side].of(group));
             let all = left.len() as u64 * right.len() as u64;
-            let end = all.min(pairs + (self.rows - sides[0].len()) as u64);
+            let first = if at == self.next { self.pairs } else { 0 };
+            let end = all.min(first + (self.rows - sides[0].len()) as u64);
             let width = right.len() as u64;
-            let (mut at_left, mut at_right) = ((pairs / width) as usize, (pairs % width) as usize);
-            for _ in pairs..end {
+            let (mut at_left, mut at_right) = ((first / width) as usize, (first % width) as usize);
+            for _ in first..end {
                 sides[0].push(self.lists[0].place(left[at_left]));
                 sides[1].push(self.lists[1].place(right[at_right]));
                 at_right += 1;
@@ -87,36 +147,38 @@ impl Firing {
                     (at_left, at_right) = (at_left + 1, 0);
                 }
             }
-            (next, pairs) = if end == all { (next + 1, 0) } else { (next, end) };
+            (last, is_whole) = ((at, end), end == all);
+            if sides[0].len() == self.rows {
+                break;
+            }
         }
-        Chunk { sides, next, pairs }
+        Chunk { sides, last, is_whole }
     }
 
     pub(super) fn emitted(&mut self, chunk: &Chunk) {
-        (self.next, self.pairs) = (chunk.next, chunk.pairs);
+        let (at, pairs) = chunk.last;
+        let Some(&group) = self.order.get(at) else { return };
+        self.position = Some(Position { key: self.rows().interner.key(group).to_vec(), pairs });
+        (self.next, self.pairs) = if chunk.is_whole { (at + 1, 0) } else { (at, pairs) };
     }
 
     /// For the cursor; None before the first pair is emitted.
-    pub(super) fn position(&self) -> Option<Position> {
-        let group = *self.order.get(self.next)?;
-        let key = self.window.interner.key(group).to_vec();
-        let has_begun = self.next > 0 || self.pairs > 0;
-        has_begun.then_some(Position { key, pairs: self.pairs })
+    pub(super) fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
         let lists = self.lists.iter().map(|list| list.starts.capacity() + list.rows.capacity()).sum::<usize>();
-        self.window.memory_bytes() + (lists + self.order.capacity()) * size_of::<u32>()
+        let part = self.part.as_ref().map_or(0, Rows::memory_bytes);
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.parts.memory_bytes());
+        self.window.memory_bytes() + part + rest + (lists + self.order.capacity()) * size_of::<u32>()
     }
 }
 
 /// Pairs of a batch: a long row that joins many others is copied for each of them.
-fn chunk_rows(window: &Window, limits: Limits) -> usize {
-    let row_bytes = |side: &Side| {
-        let bytes = side.batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-        bytes / side.groups.len().max(1)
-    };
-    let pair = window.sides.iter().map(row_bytes).sum::<usize>();
+fn chunk_rows(rows: &Rows, limits: Limits) -> usize {
+    let row_bytes = |side: &Side| side.memory_bytes() / side.groups.len().max(1);
+    let pair = rows.sides.iter().map(row_bytes).sum::<usize>();
     limits.rows.min(limits.bytes / pair.max(1)).max(1)
 }
 
@@ -133,12 +195,7 @@ impl Lists {
             rows[*end as usize] = row;
             *end += 1;
         }
-        let batches = side.batches.iter().scan(0, |first, batch| {
-            let this = *first;
-            *first += batch.num_rows();
-            Some(this)
-        });
-        Self { starts, rows, batches: batches.collect() }
+        Self { starts, rows, batches: side.batch_starts() }
     }
 
     fn of(&self, group: u32) -> &[u32] {
@@ -147,8 +204,6 @@ impl Lists {
     }
 
     fn place(&self, row: u32) -> (usize, usize) {
-        let row = row as usize;
-        let batch = self.batches.partition_point(|&first| first <= row) - 1;
-        (batch, row - self.batches[batch])
+        place(&self.batches, row)
     }
 }

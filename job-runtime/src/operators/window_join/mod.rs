@@ -1,12 +1,13 @@
 //! The inner join of rows in the same window: keeps the rows of both sides by window and key, and emits every pair
-//! of rows with equal keys when the watermark has passed the window's end. Its rows are in memory; a commit gets
-//! those that have come since the last one. Not here: how rows get into windows (`window_table_function.rs`, or an
+//! of rows with equal keys when the watermark has passed the window's end. Its rows are in memory, or, of what would be
+//! too much, in the state's store only; a commit gets those that have come since the last one. Not here: how rows get into windows (`window_table_function.rs`, or an
 //! aggregation), and how they get to the task that owns their key (`exchange/`).
 //!
 //! A row is late when its window has fired; that is judged here, by the watermark of both sides together, as in
 //! Flink. A row with a NULL in its key joins nothing and is not kept.
 
 mod state;
+mod rows;
 mod window;
 mod firing;
 mod columns;
@@ -14,22 +15,23 @@ mod columns;
 mod tests;
 
 pub(super) use self::columns::state_tables;
-use self::firing::{Chunk, Firing};
+use self::firing::{Chunk, Firing, Rest};
+use self::rows::Rows;
 use self::state::Position;
-use self::window::{DeadWindow, Window};
-use super::dead_keys::delete_all;
+use self::window::{ByKeyGroup, RowsReader, Spilled, Window};
 use super::row_evaluation::evaluate_rows;
 use super::slice_assigner::show_millis;
+use super::spilled;
 use super::window::{Windows, session_time_zone};
 use super::window_progress::{Cursor, Limits};
 use super::{Context, Operator, Output};
 use crate::batch::{Batch, FailureReason};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::expression::{Compiler, Now, evaluate};
-use crate::key::{KeyEncoder, key_group, key_groups_of};
-use crate::row::RowReader;
+use crate::key::{KeyEncoder, hash, key_groups_of};
 use crate::schema::arrow_schema;
-use crate::state::{StateChanges, StateEntries};
+use crate::state::spill::{Spill, whole_key};
+use crate::state::{KEY_PREFIX, StateChanges, StateEntries};
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -59,9 +61,13 @@ pub struct WindowJoin {
     /// Every window that ends up to here, in local milliseconds, has fired or is firing.
     passed: i64,
     firing: Option<Firing>,
-    dead: Vec<DeadWindow>,
+    dead: Vec<Window>,
+    /// Rows that have come.
+    arrivals: u64,
     /// What the state has as cursor.
     cursor: Option<Cursor>,
+    /// Where rows go that are too many for memory; None: they stay.
+    spill: Option<Spill>,
     limits: Limits,
 }
 
@@ -108,9 +114,16 @@ impl WindowJoin {
             passed: i64::MIN,
             firing: None,
             dead: Vec::new(),
+            arrivals: 0,
             cursor: None,
+            spill: None,
             limits: Limits::default(),
         })
+    }
+
+    /// Keeps no more in memory than it says.
+    pub fn with_spill(self, spill: Option<Spill>) -> Self {
+        Self { spill, ..self }
     }
 
     pub fn with_limits(self, limits: Limits) -> Self {
@@ -126,49 +139,114 @@ impl WindowJoin {
         let Some(rows) = without_null_keys(rows, &input.keys)? else { return Ok(()) };
         let keys: Vec<ArrayRef> = input.keys.iter().map(|&key| rows.column(key).clone()).collect();
         let keys = input.encoder.encode(&keys, rows.num_rows())?;
-        self.open.entry(window_end).or_default().add(side, rows, keys)
+        let window = self.open.entry(window_end).or_insert_with(|| Window::new(window_end));
+        let first = self.arrivals;
+        self.arrivals += rows.num_rows() as u64;
+        window.rows.add(side, rows, keys, first)
     }
 
-    fn begin(&mut self, window_end: i64, from: Option<&Position>) -> Result<()> {
-        let window = self.open.remove(&window_end).unwrap_or_default();
+    fn begin(&mut self, window_end: i64, from: Option<Position>) -> Result<()> {
+        let mut window = self.open.remove(&window_end).unwrap_or_else(|| Window::new(window_end));
+        window.thaw()?;
         self.passed = self.passed.max(window_end);
-        self.firing = Some(Firing::new(window_end, window, self.limits, from)?);
+        self.firing = Some(if window.is_whole() {
+            Firing::whole(window, self.limits, from)?
+        } else {
+            let spilled = self.spilled();
+            let first = from.as_ref().map_or(self.groups.start, |from| spilled.key_group(hash(&from.key)));
+            let rest = Rest { parts: ByKeyGroup::new(&window, &spilled), groups: first..self.groups.end };
+            Firing::in_parts(window, rest, self.limits, from)?
+        });
         Ok(())
     }
 
     /// Emits what is left of the window that fires, up to about `budget` bytes. Whether it is done.
     fn continue_firing(&mut self, budget: &mut usize, output: &mut dyn Output) -> Result<bool> {
         let Some(mut firing) = self.firing.take() else { return Ok(true) };
-        while !firing.is_done() {
+        loop {
+            if firing.is_done() {
+                if !self.read_on(&mut firing)? {
+                    break;
+                }
+                continue;
+            }
             if *budget == 0 {
                 self.firing = Some(firing);
                 return Ok(false);
             }
             let chunk = firing.chunk();
-            let cost = self.pairs.emit(&firing.window, &chunk, output)?;
+            let cost = self.pairs.emit(firing.rows(), &chunk, output)?;
             *budget = budget.saturating_sub(cost);
             firing.emitted(&chunk);
         }
-        self.dead.extend(firing.window.into_dead(firing.window_end));
+        self.dead.extend(firing.window.into_dead());
         Ok(true)
     }
 
-    /// The key group of a row's state. Without keys all is task 0's.
-    fn key_group(has_keys: bool, hash: u64) -> u16 {
-        if has_keys { key_group(hash) } else { 0 }
+    /// Reads the next part of a window that fires in parts; false when there is none.
+    fn read_on(&self, firing: &mut Firing) -> Result<bool> {
+        let Some(rest) = &mut firing.rest else { return Ok(false) };
+        let spilled = self.spilled();
+        let mut part = Rows::default();
+        while part.sides.iter().map(|side| side.groups.len()).sum::<usize>() < self.limits.rows {
+            let Some(group) = rest.groups.next() else { break };
+            rest.parts.read(&firing.window, group, &spilled, &mut part)?;
+        }
+        let is_read = !part.is_empty();
+        firing.set_part(part)?;
+        Ok(is_read)
+    }
+
+    fn spilled(&self) -> Spilled<'_> {
+        Spilled {
+            operator: self.operator_id,
+            has_keys: self.has_keys,
+            schemas: [0, 1].map(|side: usize| self.inputs[side].schema.clone()),
+            spill: self.spill.as_ref(),
+        }
+    }
+
+    /// Right after a snapshot: lets go of what the store has, and takes more out of use where there is too much.
+    fn relieve_memory(&mut self) {
+        let Some(mut spill) = self.spill.take() else { return };
+        let has_keys = self.has_keys;
+        self.open.values_mut().for_each(|window| window.let_go(has_keys, &spill));
+        spill.report(self.memory_bytes());
+        if spill.is_too_much() {
+            self.open.values_mut().for_each(|window| window.freeze(&spill));
+        }
+        self.spill = Some(spill);
+    }
+
+    /// Takes note of what the store has, in place of reading it. Returns the cursor.
+    fn leave_in_store(&mut self) -> Result<Option<Cursor>> {
+        let spill = self.spill.as_ref().expect("only who may spill has a limit");
+        self.open.clear();
+        let mut prefix = Vec::new();
+        for (group, table) in self.groups.clone().flat_map(|group| state::ROWS.map(|table| (group, table))) {
+            whole_key(self.operator_id, table, group, &[], &mut prefix);
+            spilled::for_each_prefix(spill, &prefix, state::WINDOW_PREFIX, &mut |key| {
+                let (window_end, ..) = state::parse_row_key(&key[KEY_PREFIX..])?;
+                self.open.entry(window_end).or_insert_with(|| Window::new(window_end)).set_stored(group);
+                Ok(())
+            })?;
+        }
+        whole_key(self.operator_id, state::CURSOR, self.groups.start, &[], &mut prefix);
+        spill.get(&prefix)?.map(|value| Cursor::read(&value, &self.groups)).transpose()
     }
 
     fn current_cursor(&self) -> Cursor {
-        let firing = self.firing.as_ref().and_then(|f| Some((f.window_end, f.position()?.write())));
+        let firing = self.firing.as_ref().and_then(|f| Some((f.window.end, f.position()?.write())));
         // A window of which nothing has been emitted fires anew after a restart.
-        let unfired = self.firing.as_ref().filter(|_| firing.is_none()).map(|f| f.window_end - 1);
-        Cursor { groups: self.groups.clone(), passed: unfired.unwrap_or(self.passed), firing }
+        let unfired = self.firing.as_ref().filter(|_| firing.is_none()).map(|f| f.window.end - 1);
+        let passed = unfired.unwrap_or(self.passed);
+        Cursor { groups: self.groups.clone(), passed, arrivals: self.arrivals, firing }
     }
 
     fn resume(&mut self, cursor: Cursor) -> Result<()> {
-        self.passed = cursor.passed;
+        (self.passed, self.arrivals) = (cursor.passed, cursor.arrivals);
         if let Some((window_end, place)) = &cursor.firing {
-            self.begin(*window_end, Some(&Position::read(place)?))?;
+            self.begin(*window_end, Some(Position::read(place)?))?;
         }
         self.cursor = Some(cursor);
         Ok(())
@@ -211,10 +289,10 @@ impl Pairs {
     }
 
     /// Emits the pairs that meet the condition; returns how many bytes all of them took.
-    fn emit(&self, window: &Window, chunk: &Chunk, output: &mut dyn Output) -> Result<usize> {
+    fn emit(&self, rows: &Rows, chunk: &Chunk, output: &mut dyn Output) -> Result<usize> {
         let columns = self.gathered.iter().map(|&(side, column)| {
             let arrays: Vec<&dyn Array> =
-                window.sides[side].batches.iter().map(|batch| batch.column(column).as_ref()).collect();
+                rows.sides[side].batches.iter().map(|batch| batch.column(column).as_ref()).collect();
             interleave(&arrays, &chunk.sides[side]).or_kind(ErrorKind::FailJob, "joining rows")
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -312,71 +390,61 @@ impl Operator for WindowJoin {
     }
 
     fn snapshot(&mut self, changes: &mut StateChanges) -> Result<()> {
-        let (operator, has_keys) = (self.operator_id, self.has_keys);
-        let mut row_key = Vec::new();
-        for window in self.dead.drain(..) {
-            let prefix = state::window_prefix(window.window_end);
-            for (side, table) in state::ROWS.into_iter().enumerate() {
-                delete_all(changes, operator, table, &prefix, |give| {
-                    window.rows(side, |key, hash, number| {
-                        state::row_key(window.window_end, key, number, &mut row_key);
-                        give(Self::key_group(has_keys, hash), &row_key);
-                    });
-                });
-            }
-        }
-        let firing = self.firing.as_mut().map(|firing| (firing.window_end, &mut firing.window));
-        for (window_end, window) in self.open.iter_mut().map(|(&end, window)| (end, window)).chain(firing) {
-            window.take_new(|side, key, hash, number, row| {
-                state::row_key(window_end, key, number, &mut row_key);
-                changes.put(operator, state::ROWS[side], Self::key_group(has_keys, hash), &row_key, row);
-            })?;
-        }
+        let (mut open, mut firing) = (std::mem::take(&mut self.open), self.firing.take());
+        let dead = std::mem::take(&mut self.dead);
+        let spilled = self.spilled();
+        dead.into_iter().for_each(|window| window.delete(&spilled, changes));
+        let firing_window = firing.as_mut().map(|firing| &mut firing.window);
+        open.values_mut().chain(firing_window).try_for_each(|window| window.take_changes(&spilled, changes))?;
+        (self.open, self.firing) = (open, firing);
         let cursor = self.current_cursor();
         if self.cursor.as_ref() != Some(&cursor) {
-            changes.put(operator, state::CURSOR, self.groups.start, &[], &cursor.write());
+            changes.put(self.operator_id, state::CURSOR, self.groups.start, &[], &cursor.write());
             self.cursor = Some(cursor);
         }
+        self.relieve_memory();
         Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
-        /// Rows and bytes that are read into one batch.
-        const MOST: (usize, usize) = (8192, 16 << 20);
-        let mut cursor = None;
-        let mut readers: BTreeMap<(i64, usize), RowReader> = BTreeMap::new();
-        let Self { open, inputs, groups, .. } = self;
-        entries.for_each(&mut |table, _, key, value| {
+        let limit = self.spill.as_ref().map_or(usize::MAX, Spill::room);
+        let (mut cursor, mut bytes) = (None, 0);
+        let mut readers: BTreeMap<i64, RowsReader> = BTreeMap::new();
+        let schemas = self.spilled().schemas;
+        let Self { open, groups, .. } = self;
+        entries.for_each_while(&mut |table, _, key, value| {
+            bytes += spilled::memory_of_entry(key, value);
             if table == state::CURSOR {
                 cursor = Some(Cursor::read(value, groups)?);
-                return Ok(());
+                return Ok(bytes <= limit);
             }
             let side = state::ROWS.iter().position(|rows| *rows == table);
             let side = side.ok_or_else(|| Error::fail_job(format!("a window join has no state table {table}")))?;
             let (window_end, key, number) = state::parse_row_key(key)?;
-            let window = open.entry(window_end).or_default();
-            window.restore(side, key, number)?;
-            let reader = match readers.entry((window_end, side)) {
+            let window = open.entry(window_end).or_insert_with(|| Window::new(window_end));
+            let reader = match readers.entry(window_end) {
                 Entry::Occupied(reader) => reader.into_mut(),
-                Entry::Vacant(place) => place.insert(RowReader::new(inputs[side].schema.clone())?),
+                Entry::Vacant(place) => place.insert(RowsReader::new(&schemas)?),
             };
-            reader.read(value)?;
-            if reader.len() >= MOST.0 || reader.bytes() >= MOST.1 {
-                window.sides[side].push(reader.finish()?)?;
-            }
-            Ok(())
+            reader.read(side, key, number, value, &mut window.rows)?;
+            Ok(bytes <= limit)
         })?;
-        for ((window_end, side), mut reader) in readers {
-            if !reader.is_empty() {
-                open.entry(window_end).or_default().sides[side].push(reader.finish()?)?;
+        if bytes > limit {
+            cursor = self.leave_in_store()?;
+        } else {
+            for (window_end, mut reader) in readers {
+                let window = self.open.get_mut(&window_end).expect("its rows were read");
+                reader.finish(&mut window.rows)?;
             }
         }
-        cursor.map_or(Ok(()), |cursor| self.resume(cursor))
+        cursor.map_or(Ok(()), |cursor| self.resume(cursor))?;
+        let bytes = self.memory_bytes();
+        self.spill.iter_mut().for_each(|spill| spill.report(bytes));
+        Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        let open = self.open.values().map(Window::memory_bytes).sum::<usize>();
-        let dead = self.dead.iter().map(DeadWindow::memory_bytes).sum::<usize>();
-        open + dead + self.firing.as_ref().map_or(0, Firing::memory_bytes)
+        let windows = self.open.values().chain(&self.dead).map(Window::memory_bytes).sum::<usize>();
+        windows + self.firing.as_ref().map_or(0, Firing::memory_bytes)
     }
 }

@@ -1,155 +1,222 @@
-//! The rows of one window, both sides: kept as the batches they came in, with each row's key as a number, and how
-//! many of them the state has. Not here: their emission (`firing.rs`).
+//! One window: its rows in memory, and, where memory is short, older ones that are in the state's store only, or on
+//! their way there.
 
-use crate::error::{Error, ErrorContext, ErrorKind, Result};
-use crate::key::EncodedKeys;
-use crate::operators::interner::Interner;
-use crate::row::RowWriter;
-use arrow_array::RecordBatch;
-use arrow_select::concat::concat_batches;
+use super::rows::Rows;
+use super::state;
+use crate::error::Result;
+use crate::key::key_group;
+use crate::operators::dead_keys::delete_all;
+use crate::operators::spilled::{Frozen, KeyGroupSet};
+use crate::row::RowReader;
+use crate::state::spill::{Spill, whole_key};
+use crate::state::{KEY_PREFIX, StateChanges};
+use arrow_schema::SchemaRef;
 
-/// Batches of fewer rows than this are put together: each costs memory of its own.
-const BATCH_ROWS: usize = 8192;
-/// So many small batches are put together at the latest.
-const SMALL_BATCHES: usize = 32;
+/// Rows and bytes that are read into one batch.
+const MOST: (usize, usize) = (8192, 16 << 20);
 
-#[derive(Default)]
+/// Where the rows of an operator are.
+pub(super) struct Spilled<'a> {
+    pub(super) operator: u32,
+    pub(super) has_keys: bool,
+    pub(super) schemas: [SchemaRef; 2],
+    /// None: all rows are in memory.
+    pub(super) spill: Option<&'a Spill>,
+}
+
+impl Spilled<'_> {
+    pub(super) fn key_group(&self, hash: u64) -> u16 {
+        key_group_of_row(self.has_keys, hash)
+    }
+}
+
+/// The key group of a row's state. Without keys all is task 0's.
+fn key_group_of_row(has_keys: bool, hash: u64) -> u16 {
+    if has_keys { key_group(hash) } else { 0 }
+}
+
 pub(super) struct Window {
-    /// The keys of both sides.
-    pub(super) interner: Interner,
-    pub(super) sides: [Side; 2],
+    pub(super) end: i64,
+    pub(super) rows: Rows,
+    frozen: Option<Frozen<Rows>>,
+    /// The key groups of which the store may have rows that are not in memory.
+    stored: KeyGroupSet,
 }
 
-#[derive(Default)]
-pub(super) struct Side {
-    /// In the order in which the rows came.
-    pub(super) batches: Vec<RecordBatch>,
-    /// The last batches, until they are put together.
-    small: usize,
-    small_rows: usize,
-    /// For each row the number of its key.
-    pub(super) groups: Vec<u32>,
-    /// How many rows the state has: it has them in the order in which they came.
-    given: usize,
-    /// By key, how many rows the state has.
-    given_of: Vec<u32>,
-}
+/// Reads rows of the state into batches.
+pub(super) struct RowsReader([RowReader; 2]);
 
-/// A window that has fired, and of which the state still has rows.
-pub(super) struct DeadWindow {
-    pub(super) window_end: i64,
-    interner: Interner,
-    given_of: [Vec<u32>; 2],
-}
-
-impl Window {
-    /// Adds rows with these keys.
-    pub(super) fn add(&mut self, side: usize, rows: RecordBatch, keys: &EncodedKeys) -> Result<()> {
-        let mut groups = Vec::new();
-        self.interner.intern_all(keys, &mut groups);
-        self.sides[side].groups.append(&mut groups);
-        self.sides[side].push(rows)
+impl RowsReader {
+    pub(super) fn new(schemas: &[SchemaRef; 2]) -> Result<Self> {
+        let [left, right] = schemas;
+        Ok(Self([RowReader::new(left.clone())?, RowReader::new(right.clone())?]))
     }
 
-    /// Takes a row back from the state, whose rows of one key come in the order of their numbers. The row itself
-    /// comes with a later call of `push`.
-    pub(super) fn restore(&mut self, side: usize, key: &[u8], number: u32) -> Result<()> {
-        let (group, _) = self.interner.intern(key, crate::key::hash(key));
-        let side = &mut self.sides[side];
-        side.groups.push(group);
-        side.given += 1;
-        let given = at(&mut side.given_of, group);
-        if *given != number {
-            return Err(Error::fail_job(format!("the state of a window join lacks row {given} of a key")));
+    pub(super) fn read(&mut self, side: usize, key: &[u8], number: u64, row: &[u8], rows: &mut Rows) -> Result<()> {
+        let reader = &mut self.0[side];
+        rows.restore(side, key, number);
+        reader.read(row)?;
+        if reader.len() >= MOST.0 || reader.bytes() >= MOST.1 {
+            rows.sides[side].push(reader.finish()?)?;
         }
-        *given += 1;
         Ok(())
     }
 
-    /// Gives every row that the state doesn't have: the side, the key and its hash, the number, and the row.
-    pub(super) fn take_new(&mut self, mut give: impl FnMut(usize, &[u8], u64, u32, &[u8])) -> Result<()> {
-        let mut bytes = Vec::new();
-        for (number, side) in self.sides.iter_mut().enumerate() {
-            let mut first = 0;
-            for batch in &side.batches {
-                let end = first + batch.num_rows();
-                if side.given < end {
-                    let writer = RowWriter::new(batch)?;
-                    for row in side.given..end {
-                        let group = side.groups[row];
-                        bytes.clear();
-                        writer.write(row - first, &mut bytes);
-                        let given = at(&mut side.given_of, group);
-                        give(number, self.interner.key(group), self.interner.hash(group), *given, &bytes);
-                        *given += 1;
-                    }
-                    side.given = end;
-                }
-                first = end;
+    /// What was read is then complete.
+    pub(super) fn finish(&mut self, rows: &mut Rows) -> Result<()> {
+        for (side, reader) in self.0.iter_mut().enumerate() {
+            if !reader.is_empty() {
+                rows.sides[side].push(reader.finish()?)?;
             }
         }
         Ok(())
     }
-
-    /// What is left to do when it has fired: nothing where the state never had any of it.
-    pub(super) fn into_dead(self, window_end: i64) -> Option<DeadWindow> {
-        let given_of = self.sides.map(|side| side.given_of);
-        let is_given = given_of.iter().any(|given| !given.is_empty());
-        is_given.then_some(DeadWindow { window_end, interner: self.interner, given_of })
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.interner.memory_bytes() + self.sides.iter().map(Side::memory_bytes).sum::<usize>()
-    }
 }
 
-impl Side {
-    /// Adds the rows of groups that were added before.
-    pub(super) fn push(&mut self, rows: RecordBatch) -> Result<()> {
-        let count = rows.num_rows();
-        self.batches.push(rows);
-        if count >= BATCH_ROWS {
-            // What came before stays in its place.
-            (self.small, self.small_rows) = (0, 0);
-            return Ok(());
+impl Window {
+    pub(super) fn new(end: i64) -> Self {
+        Self { end, rows: Rows::default(), frozen: None, stored: KeyGroupSet::default() }
+    }
+
+    /// Whether all of it is in its rows.
+    pub(super) fn is_whole(&self) -> bool {
+        self.frozen.is_none() && self.stored.is_empty()
+    }
+
+    /// The store has rows of this key group.
+    pub(super) fn set_stored(&mut self, group: u16) {
+        self.stored.insert(group);
+    }
+
+    /// Adds rows that have come since the last call.
+    pub(super) fn take_changes(&mut self, spilled: &Spilled<'_>, changes: &mut StateChanges) -> Result<()> {
+        let mut row_key = Vec::new();
+        let end = self.end;
+        self.rows.take_new(|side, key, hash, number, row| {
+            state::row_key(end, key, number, &mut row_key);
+            changes.put(spilled.operator, state::ROWS[side], spilled.key_group(hash), &row_key, row);
+        })
+    }
+
+    /// Takes everything out of use that is in memory, right after `take_changes`. Once the store has it all,
+    /// `let_go` forgets it.
+    pub(super) fn freeze(&mut self, spill: &Spill) {
+        if self.frozen.is_none() && !self.rows.is_empty() {
+            debug_assert!(self.rows.is_all_given(), "only what the state has may be let go");
+            self.frozen = Some(Frozen::new(std::mem::take(&mut self.rows), spill));
         }
-        self.small += 1;
-        self.small_rows += count;
-        if self.small < SMALL_BATCHES && self.small_rows < BATCH_ROWS {
-            return Ok(());
+    }
+
+    /// Forgets what was frozen, if the store has it.
+    pub(super) fn let_go(&mut self, has_keys: bool, spill: &Spill) {
+        if let Some(frozen) = self.frozen.take_if(|frozen| frozen.is_in_store(spill)) {
+            (0..2).for_each(|side| {
+                frozen.state.given(side, |_, hash, _| self.stored.insert(key_group_of_row(has_keys, hash)));
+            });
         }
-        let small = self.batches.split_off(self.batches.len() - self.small);
-        (self.small, self.small_rows) = (0, 0);
-        let together = concat_batches(&small[0].schema(), &small).or_kind(ErrorKind::FailJob, "keeping rows")?;
-        self.batches.push(together);
+    }
+
+    /// Takes what is frozen into use again.
+    pub(super) fn thaw(&mut self) -> Result<()> {
+        let Some(Frozen { state: mut older, .. }) = self.frozen.take() else { return Ok(()) };
+        older.append(std::mem::take(&mut self.rows))?;
+        self.rows = older;
         Ok(())
     }
 
-    fn memory_bytes(&self) -> usize {
-        let batches = self.batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-        batches + (self.groups.capacity() + self.given_of.capacity()) * size_of::<u32>()
+    /// Whether the state has anything of it.
+    pub(super) fn is_persisted(&self) -> bool {
+        !self.is_whole() || self.rows.has_given()
     }
-}
 
-impl DeadWindow {
-    /// Gives every row that the state has of a side: the key and its hash, and the number.
-    pub(super) fn rows(&self, side: usize, mut give: impl FnMut(&[u8], u64, u32)) {
-        for (group, &given) in (0..).zip(&self.given_of[side]) {
-            (0..given).for_each(|number| give(self.interner.key(group), self.interner.hash(group), number));
+    /// Forgets what only a window needs that has not fired.
+    pub(super) fn into_dead(mut self) -> Option<Self> {
+        self.rows.drop_batches();
+        self.is_persisted().then_some(self)
+    }
+
+    /// Deletes all that the state has of it.
+    pub(super) fn delete(mut self, spilled: &Spilled<'_>, changes: &mut StateChanges) {
+        let prefix = state::window_prefix(self.end);
+        for (side, table) in state::ROWS.into_iter().enumerate().filter(|_| self.is_whole()) {
+            let mut row_key = Vec::new();
+            delete_all(changes, spilled.operator, table, &prefix, |give| {
+                self.rows.given(side, |key, hash, number| {
+                    state::row_key(self.end, key, number, &mut row_key);
+                    give(spilled.key_group(hash), &row_key);
+                });
+            });
+        }
+        if self.is_whole() {
+            return;
+        }
+        let in_memory = self.frozen.iter().map(|frozen| &frozen.state).chain([&self.rows]);
+        for rows in in_memory {
+            (0..2).for_each(|side| rows.given(side, |_, hash, _| self.stored.insert(spilled.key_group(hash))));
+        }
+        for group in self.stored.iter() {
+            state::ROWS.iter().for_each(|&table| changes.delete_prefix(spilled.operator, table, group, &prefix));
         }
     }
 
+    /// Puts what the store alone has of a key group into `rows`: of each side what is numbered below `first`, the least
+    /// number in memory. What is in memory may be in the store as well.
+    fn read_stored(&self, group: u16, first: [u64; 2], spilled: &Spilled<'_>, rows: &mut Rows) -> Result<()> {
+        let Some(spill) = spilled.spill.filter(|_| self.stored.contains(group)) else { return Ok(()) };
+        let mut reader = RowsReader::new(&spilled.schemas)?;
+        let mut prefix = Vec::new();
+        for (side, table) in state::ROWS.into_iter().enumerate() {
+            whole_key(spilled.operator, table, group, &state::window_prefix(self.end), &mut prefix);
+            spill.reader().scan(&prefix, &prefix, &mut |key, row| {
+                let (_, key, number) = state::parse_row_key(&key[KEY_PREFIX..])?;
+                if number < first[side] {
+                    reader.read(side, key, number, row, rows)?;
+                }
+                Ok(true)
+            })?;
+        }
+        reader.finish(rows)
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
-        let given: usize = self.given_of.iter().map(Vec::capacity).sum();
-        self.interner.memory_bytes() + given * size_of::<u32>()
+        self.rows.memory_bytes() + self.frozen.iter().map(|frozen| frozen.state.memory_bytes()).sum::<usize>()
     }
 }
 
-/// The count of a group, of which there may be none yet.
-fn at(counts: &mut Vec<u32>, group: u32) -> &mut u32 {
-    let group = group as usize;
-    if counts.len() <= group {
-        counts.resize(group + 1, 0);
+/// Reads a window key group by key group, from memory and store together. The window doesn't change meanwhile, and
+/// nothing of it is frozen.
+pub(super) struct ByKeyGroup {
+    /// Rows in memory by key group, of both sides.
+    rows: [Vec<(u16, u32)>; 2],
+    /// The least numbers of these.
+    first: [u64; 2],
+}
+
+impl ByKeyGroup {
+    pub(super) fn new(window: &Window, spilled: &Spilled<'_>) -> Self {
+        let rows = [0, 1].map(|side| {
+            let groups = window.rows.sides[side].groups.iter();
+            let key_group = |group: &u32| spilled.key_group(window.rows.interner.hash(*group));
+            let mut rows: Vec<(u16, u32)> = groups.map(key_group).zip(0..).collect();
+            rows.sort_unstable();
+            rows
+        });
+        Self { rows, first: [0, 1].map(|side: usize| window.rows.sides[side].first_number()) }
     }
-    &mut counts[group]
+
+    /// Adds all rows of a key group to `rows`.
+    pub(super) fn read(&self, window: &Window, group: u16, spilled: &Spilled<'_>, rows: &mut Rows) -> Result<()> {
+        window.read_stored(group, self.first, spilled, rows)?;
+        for (side, in_memory) in self.rows.iter().enumerate() {
+            let start = in_memory.partition_point(|(of, _)| *of < group);
+            let end = in_memory.partition_point(|(of, _)| *of <= group);
+            let numbers: Vec<u32> = in_memory[start..end].iter().map(|(_, row)| *row).collect();
+            rows.take(side, &window.rows.interner, &window.rows.sides[side], &numbers)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.rows.iter().map(|rows| rows.capacity() * size_of::<(u16, u32)>()).sum()
+    }
 }

@@ -1,6 +1,7 @@
 //! The store against a map, over checkpoints; who may open it.
 
 use super::*;
+use crate::state::spill::{StateReader, whole_key};
 use crate::state::StateChanges;
 use millrace_protocol::record::Commit;
 use proptest::prelude::*;
@@ -209,4 +210,92 @@ fn what_an_earlier_incarnation_has_left_makes_room_and_a_later_one_does_not() {
     assert_eq!((store.applied(), contents(&store, 7)), (None, Vec::new()));
     drop(store);
     assert!(TaskStore::open(directory.path(), "uid", 1, 0, &memory).is_err());
+}
+
+/// Whole keys of operator 7, of which the tests ask for any.
+fn whole(group: u16, key: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    whole_key(7, 1, group, key, &mut whole);
+    whole
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_reader_finds_what_was_applied_last_in_memtables_and_in_files(
+        commits in prop::collection::vec((prop::collection::vec((0u16..4, 0u8..30, prop::option::of(any::<u8>())), 0..40), any::<bool>()), 1..6),
+        asked in prop::collection::btree_set((0u16..4, 0u8..40), 0..40),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &StoreMemory::new(8 << 20, 1)).unwrap();
+        let reader = store.reader();
+        let mut expected = BTreeMap::new();
+        for (sequence, (puts, is_checkpoint)) in (1..).zip(&commits) {
+            let mut changes = StateChanges::default();
+            for &(group, key, value) in puts {
+                match value {
+                    Some(value) => changes.put(7, 1, group, &[key], &[value]),
+                    None => changes.delete(7, 1, group, &[key]),
+                }
+                match value {
+                    Some(value) => expected.insert(whole(group, &[key]), vec![value]),
+                    None => expected.remove(&whole(group, &[key])),
+                };
+            }
+            store.apply_ahead([changes.as_bytes()], sequence).unwrap();
+            if *is_checkpoint {
+                store.checkpoint().unwrap();
+            }
+        }
+        let keys: Vec<Vec<u8>> = asked.iter().map(|&(group, key)| whole(group, &[key])).collect();
+        let mut found = BTreeMap::new();
+        let sorted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        reader.get_many(&sorted, &mut |place, value| {
+            found.insert(keys[place].clone(), value.to_vec());
+            Ok(())
+        }).unwrap();
+        let mut wanted = expected.clone();
+        wanted.retain(|key, _| keys.contains(key));
+        prop_assert_eq!(found, wanted);
+        for group in 0..4 {
+            let mut scanned = Vec::new();
+            let prefix = whole(group, &[]);
+            reader.scan(&prefix, &whole(group, &[10]), &mut |key, value| {
+                scanned.push((key.to_vec(), value.to_vec()));
+                Ok(scanned.len() < 5)
+            }).unwrap();
+            let of_group = expected.iter().filter(|(key, _)| key.starts_with(&prefix) && **key >= whole(group, &[10]));
+            let wanted: Vec<_> = of_group.map(|(key, value)| (key.clone(), value.clone())).take(5).collect();
+            prop_assert_eq!(scanned, wanted);
+        }
+    }
+}
+
+#[test]
+fn what_was_applied_ahead_is_not_said_to_be_there_and_may_be_applied_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    let commit = |puts: &[(&[u8], &[u8])]| {
+        let mut changes = StateChanges::default();
+        puts.iter().for_each(|(key, value)| changes.put(7, 1, 3, key, value));
+        changes
+    };
+    let mut second = commit(&[(b"a", b"2")]);
+    second.delete_prefix(7, 1, 3, b"b");
+    let third = commit(&[(b"b1", b"3")]);
+    {
+        let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+        store.apply([commit(&[(b"a", b"1"), (b"b1", b"1"), (b"b2", b"1")]).as_bytes()], applied(1)).unwrap();
+        store.apply_ahead([second.as_bytes(), third.as_bytes()], 3).unwrap();
+        // RocksDB may write its memory to a file at any time.
+        store.checkpoint().unwrap();
+    }
+    let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+    assert_eq!(store.applied(), Some(&applied(1)));
+    let expected = [(b"a".to_vec(), b"2".to_vec()), (b"b1".to_vec(), b"3".to_vec())];
+    assert_eq!(contents(&store, 7), expected);
+    store.apply([second.as_bytes()], applied(2)).unwrap();
+    store.apply([third.as_bytes()], applied(3)).unwrap();
+    assert_eq!(contents(&store, 7), expected);
 }

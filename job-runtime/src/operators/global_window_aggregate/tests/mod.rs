@@ -7,7 +7,7 @@ use self::oracle::Oracle;
 use super::*;
 use crate::env::ManualClock;
 use crate::operators::local_window_aggregate::LocalWindowAggregate;
-use crate::operators::testing::{Collected, Store, context, event};
+use crate::operators::testing::{Collected, SpillStore, Spilling, Store, context, event, spilling};
 use arrow_array::{BooleanArray, Int32Array, Int64Array, StringArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use chrono_tz::Tz;
@@ -42,6 +42,7 @@ enum Step {
 struct Setup {
     kind: WindowKind,
     zone: Option<Tz>,
+    spilling: Option<Spilling>,
 }
 
 fn column(name: &str, kind: TypeKind) -> Column {
@@ -182,6 +183,7 @@ struct Run {
     setup: Setup,
     local: LocalWindowAggregate,
     global: GlobalWindowAggregate,
+    spill: Option<SpillStore>,
     watermark: i64,
     output: Collected,
     late: usize,
@@ -199,21 +201,19 @@ struct Committed {
 
 impl Run {
     fn new(setup: Setup) -> Self {
-        let (local, global) = Self::operators(setup);
-        Self {
+        let (local, global) = phases(setup, true);
+        let mut run = Self {
             setup,
             local,
             global,
+            spill: None,
             watermark: i64::MIN,
             output: Collected::default(),
             late: 0,
             committed: Committed::default(),
-        }
-    }
-
-    fn operators(setup: Setup) -> (LocalWindowAggregate, GlobalWindowAggregate) {
-        let (local, global) = phases(setup, true);
-        (local, global.with_limits(Limits { rows: 2, bytes: 1 }))
+        };
+        run.crash();
+        run
     }
 
     fn flush(&mut self) {
@@ -229,8 +229,12 @@ impl Run {
     fn commit(&mut self, next_step: usize) {
         self.flush();
         let mut changes = StateChanges::default();
+        self.spill.iter_mut().for_each(SpillStore::prepare);
         self.global.snapshot(&mut changes).unwrap();
         self.committed.store.apply(&changes);
+        if let Some(spill) = &mut self.spill {
+            spill.committed(changes);
+        }
         self.committed.next_step = next_step;
         self.committed.watermark = Some(self.watermark);
         self.committed.lines.extend(lines(&std::mem::take(&mut self.output).batches));
@@ -238,7 +242,10 @@ impl Run {
     }
 
     fn crash(&mut self) -> usize {
-        (self.local, self.global) = Self::operators(self.setup);
+        let (local, global) = phases(self.setup, true);
+        self.spill = self.setup.spilling.map(|spilling| SpillStore::new(spilling, &self.committed.store));
+        let spill = self.spill.as_ref().map(SpillStore::spill);
+        (self.local, self.global) = (local, global.with_limits(Limits { rows: 2, bytes: 1 }).with_spill(spill));
         self.global.restore(&mut self.committed.store.clone()).unwrap();
         self.output = Collected::default();
         self.watermark = self.committed.watermark.unwrap_or(i64::MIN);
@@ -359,7 +366,7 @@ fn zoned() -> impl Strategy<Value = (Setup, Vec<Step>)> {
         (Tz::Asia__Kolkata, 1_617_462_000_000),     // no change, half an hour off
     ];
     (prop::sample::select(changes.to_vec()), kind(900_000)).prop_flat_map(|((zone, change), kind)| {
-        let setup = Setup { kind, zone: Some(zone) };
+        let setup = Setup { kind, zone: Some(zone), spilling: None };
         (Just(setup), steps(change - 10_800_000..change + 10_800_000))
     })
 }
@@ -369,7 +376,12 @@ proptest! {
 
     #[test]
     fn both_phases_agree_with_the_oracle_over_commits_and_crashes(kind in kind(1), steps in steps(-60..60)) {
-        check(Setup { kind, zone: None }, steps)?;
+        check(Setup { kind, zone: None, spilling: None }, steps)?;
+    }
+
+    #[test]
+    fn they_agree_whatever_is_in_memory(kind in kind(1), steps in steps(-60..60), spilling in spilling()) {
+        check(Setup { kind, zone: None, spilling: Some(spilling) }, steps)?;
     }
 
     #[test]
@@ -379,7 +391,7 @@ proptest! {
 }
 
 fn tumble(size: i64) -> Setup {
-    Setup { kind: WindowKind::Tumble { size, offset: 0 }, zone: None }
+    Setup { kind: WindowKind::Tumble { size, offset: 0 }, zone: None, spilling: None }
 }
 
 fn rows_at(times: &[i64]) -> Vec<Row> {

@@ -5,7 +5,7 @@ mod oracle;
 use self::oracle::Oracle;
 use super::*;
 use crate::env::ManualClock;
-use crate::operators::testing::{Collected, Store, context, event};
+use crate::operators::testing::{Collected, SpillStore, Spilling, Store, context, event, spilling};
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, PrimitiveArray, StringArray};
 use millrace_planner::expression::{Expression, Function, Literal};
@@ -60,6 +60,7 @@ struct Setup {
     condition: Option<Expression>,
     zone: &'static str,
     limits: Limits,
+    spilling: Option<Spilling>,
 }
 
 impl Setup {
@@ -67,7 +68,7 @@ impl Setup {
         // l.n <= r.m
         let numbers = vec![read(1, TypeKind::BigInt), read(4, TypeKind::BigInt)];
         let condition = Some(call("LESS_THAN_OR_EQUAL", numbers, TypeKind::Boolean));
-        Self { has_keys: true, condition, zone: "UTC", limits }
+        Self { has_keys: true, condition, zone: "UTC", limits, spilling: None }
     }
 
     fn operator(&self) -> WindowJoin {
@@ -130,6 +131,7 @@ fn lines(batches: &[Batch]) -> Vec<Line> {
 struct Run {
     setup: Setup,
     join: WindowJoin,
+    spill: Option<SpillStore>,
     watermark: i64,
     output: Collected,
     late: usize,
@@ -148,20 +150,27 @@ struct Committed {
 impl Run {
     fn new(setup: Setup) -> Self {
         let join = setup.operator();
-        Self {
+        let mut run = Self {
             setup,
             join,
+            spill: None,
             watermark: i64::MIN,
             output: Collected::default(),
             late: 0,
             committed: Committed::default(),
-        }
+        };
+        run.crash();
+        run
     }
 
     fn commit(&mut self, next_step: usize) {
         let mut changes = StateChanges::default();
+        self.spill.iter_mut().for_each(SpillStore::prepare);
         self.join.snapshot(&mut changes).unwrap();
         self.committed.store.apply(&changes);
+        if let Some(spill) = &mut self.spill {
+            spill.committed(changes);
+        }
         self.committed.next_step = next_step;
         self.committed.watermark = Some(self.watermark);
         let output = std::mem::take(&mut self.output);
@@ -172,7 +181,8 @@ impl Run {
     }
 
     fn crash(&mut self) -> usize {
-        self.join = self.setup.operator();
+        self.spill = self.setup.spilling.map(|spilling| SpillStore::new(spilling, &self.committed.store));
+        self.join = self.setup.operator().with_spill(self.spill.as_ref().map(SpillStore::spill));
         self.join.restore(&mut self.committed.store.clone()).unwrap();
         self.output = Collected::default();
         self.watermark = self.committed.watermark.unwrap_or(i64::MIN);
@@ -218,7 +228,7 @@ impl Run {
     }
 }
 
-fn check(limits: Limits, mut steps: Vec<Step>) -> Result<(), TestCaseError> {
+fn check(limits: Limits, spilling: Option<Spilling>, mut steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut oracle = Oracle::default();
     for step in &steps {
         match step {
@@ -227,7 +237,7 @@ fn check(limits: Limits, mut steps: Vec<Step>) -> Result<(), TestCaseError> {
             _ => {}
         }
     }
-    let mut run = Run::new(Setup::new(limits));
+    let mut run = Run::new(Setup { spilling, ..Setup::new(limits) });
     let (mut number, end) = (0, steps.len());
     while number < end {
         number = run.step(number, &mut steps[number]);
@@ -280,7 +290,16 @@ proptest! {
         limits in limits(),
         steps in prop::collection::vec(step(), 1..30),
     ) {
-        check(limits, steps)?;
+        check(limits, None, steps)?;
+    }
+
+    #[test]
+    fn it_agrees_whatever_is_in_memory(
+        limits in limits(),
+        spilling in spilling(),
+        steps in prop::collection::vec(step(), 1..30),
+    ) {
+        check(limits, Some(spilling), steps)?;
     }
 }
 
@@ -377,7 +396,7 @@ fn a_commit_has_only_what_came_since_the_last() {
     assert_eq!(count(&mut run), 3, "two rows and the cursor");
     assert_eq!(count(&mut run), 0);
     run.add(1, &[row("a", 1, 10)]);
-    assert_eq!(count(&mut run), 1);
+    assert_eq!(count(&mut run), 2, "a row and the cursor");
     run.advance(9);
     assert_eq!(count(&mut run), 4, "three rows deleted, and the cursor");
     assert_eq!(count(&mut run), 0);
@@ -410,7 +429,7 @@ fn many_small_batches_are_put_together() {
         run.add(0, &[row("a", number, 10)]);
     }
     run.add(1, &[row("a", 0, 10)]);
-    assert!(run.join.open[&10].sides[0].batches.len() < 64);
+    assert!(run.join.open[&10].rows.sides[0].batches.len() < 64);
     run.advance(9);
     let mut numbers: Vec<i64> = lines(&run.output.batches).iter().map(|line| line.2).collect();
     numbers.sort_unstable();
