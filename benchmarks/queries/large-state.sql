@@ -19,9 +19,9 @@ CREATE TABLE totals (k BIGINT, n BIGINT, weighted BIGINT, characters BIGINT) WIT
 INSERT INTO totals
 SELECT COUNT(*), SUM(n), SUM(k * n), SUM(CHAR_LENGTH(payload))
 FROM (
-  SELECT window_start, window_end, k, COUNT(*) AS n, MAX(payload) AS payload
+  SELECT window_start, window_end, window_time, k, COUNT(*) AS n, MAX(payload) AS payload
   FROM TABLE(TUMBLE(
     (SELECT ts, MOD(n * {stride}, {keys}) AS k, payload FROM numbers), DESCRIPTOR(ts), INTERVAL '100' DAY))
-  GROUP BY k, window_start, window_end
+  GROUP BY k, window_start, window_end, window_time
 )
-GROUP BY window_start, window_end;
+GROUP BY window_start, window_end, window_time;

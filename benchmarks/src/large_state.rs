@@ -91,8 +91,7 @@ impl Experiment {
             "large-state",
             &Parameters { bootstrap_servers: servers, topic: "", output_topic: "", job: JOB },
         )?;
-        let numbers =
-            [("{keys}", self.keys), ("{last_row}", rows - 1), ("{payload}", PAYLOAD), ("{stride}", STRIDE)];
+        let numbers = [("{keys}", self.keys), ("{last_row}", rows - 1), ("{payload}", PAYLOAD), ("{stride}", STRIDE)];
         let sql = numbers.iter().fold(sql, |sql, (name, number)| sql.replace(name, &number.to_string()));
         let settings = format!(
             "parallelism: 4\n  limits: {{fetchMemory: 16Mi, epochMemory: 32Mi, stateMemory: 64Mi, operatorMemory: 128Mi}}\n  \

@@ -298,7 +298,9 @@ fn measure_recovery(recovery: Recovery) -> Result<()> {
             recovery::Origin::Archive => "without its volume, from the archive",
         };
         let state = state_bytes as f64 / 1e6;
-        println!("recovery: {origin} {seconds:.1} s to the first commit; {state:.0} MB of state, {log_records} log records");
+        println!(
+            "recovery: {origin} {seconds:.1} s to the first commit; {state:.0} MB of state, {log_records} log records"
+        );
     }
     Ok(())
 }

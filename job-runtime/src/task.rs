@@ -41,6 +41,8 @@ pub struct TaskNode {
     input: Progress,
     /// Of what it emits.
     output: Progress,
+    /// About what its changes of state take, as of its last batch.
+    change_bytes: usize,
 }
 
 pub enum Step {
@@ -55,7 +57,16 @@ pub enum Step {
 
 impl TaskNode {
     pub fn new(step: Step, operator_id: u32, stage: u32, inputs: Vec<NodeId>, consumers: Vec<(NodeId, usize)>) -> Self {
-        Self { step, operator_id, stage, inputs, consumers, input: Progress::START, output: Progress::START }
+        Self {
+            step,
+            operator_id,
+            stage,
+            inputs,
+            consumers,
+            input: Progress::START,
+            output: Progress::START,
+            change_bytes: 0,
+        }
     }
 }
 
@@ -289,6 +300,8 @@ impl Task {
                 let context = Context { clock: self.context.clock.as_ref(), progress: node.input };
                 let mut emitted = Emitted::default();
                 operator.process(port, batch, &context, &mut emitted)?;
+                let changes = operator.change_bytes();
+                self.changes_grew(id, changes);
                 self.emitted(id, emitted)
             }
             Step::Exchange(exchange) => {
@@ -302,6 +315,13 @@ impl Task {
             }
             Step::Pass => self.deliver(id, batch),
             Step::Scan => unreachable!("nothing flows into a scan"),
+        }
+    }
+
+    fn changes_grew(&mut self, id: NodeId, bytes: usize) {
+        let before = std::mem::replace(&mut self.nodes[id].change_bytes, bytes);
+        if bytes > before {
+            self.context.outputs.owe(self.nodes.iter().map(|node| node.change_bytes).sum());
         }
     }
 
@@ -471,6 +491,7 @@ impl Task {
         let mut changes = StateChanges::default();
         self.context.store.set_prepared(self.context.sequence + 1);
         for node in &mut self.nodes {
+            node.change_bytes = 0;
             match &mut node.step {
                 Step::Operator(operator) => operator.snapshot(&mut changes)?,
                 Step::Sink(sink) => sink.epoch_ended(),

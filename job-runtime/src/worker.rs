@@ -301,6 +301,7 @@ impl Supervisor {
             checkpointer: Checkpointer::start(
                 started.stores,
                 self.control.job.state_size_limit,
+                self.control.job.memory.rocksdb,
                 holder,
                 self.control.clock.clone(),
             )?,

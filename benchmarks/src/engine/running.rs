@@ -87,7 +87,12 @@ impl Running {
     }
 
     /// Waits until its status has what `found` is looking for.
-    pub(crate) fn until<T>(&mut self, what: &str, limit: Duration, mut found: impl FnMut(&Value) -> Option<T>) -> Result<T> {
+    pub(crate) fn until<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut found: impl FnMut(&Value) -> Option<T>,
+    ) -> Result<T> {
         let deadline = Instant::now() + limit;
         loop {
             self.check()?;

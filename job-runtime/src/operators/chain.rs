@@ -25,7 +25,8 @@ pub struct TaskEnvironment {
 
 /// Operators of a plan that keep as much state as there are keys or rows, and so share a task's memory for it.
 pub fn spilling_operators(plan: &Plan) -> usize {
-    let spills = |node: &&Node| matches!(node.operator, PlanOperator::GlobalWindowAggregate(_) | PlanOperator::WindowJoin(_));
+    let spills =
+        |node: &&Node| matches!(node.operator, PlanOperator::GlobalWindowAggregate(_) | PlanOperator::WindowJoin(_));
     plan.nodes.iter().filter(spills).count()
 }
 

@@ -125,6 +125,11 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// About how many bytes of changes the next `snapshot` will add, as of now: an epoch ends before they are too many.
+    fn change_bytes(&self) -> usize {
+        0
+    }
+
     /// Bytes of memory that it holds, for the worker's limits. An estimate that errs high.
     fn memory_bytes(&self) -> usize {
         0

@@ -39,6 +39,8 @@ pub struct Outputs {
     topics: HashMap<Arc<str>, ProducerTopic>,
     held: Vec<(Arc<str>, Held)>,
     held_bytes: usize,
+    /// About what the task's changes of state will add at the epoch's end. Counted as if it were there.
+    owed_bytes: usize,
     /// Bytes in the open transaction, and bytes held, of the whole worker.
     produced: Arc<AtomicUsize>,
     waiting: Arc<AtomicUsize>,
@@ -57,6 +59,7 @@ impl Outputs {
             topics: HashMap::new(),
             held: Vec::new(),
             held_bytes: 0,
+            owed_bytes: 0,
             produced,
             waiting,
             scratch: ProduceScratch::default(),
@@ -72,7 +75,8 @@ impl Outputs {
     /// From now on records go into `producer`'s transaction, those held back first.
     pub fn open(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
         self.open = Some(producer.clone());
-        self.waiting.fetch_sub(std::mem::take(&mut self.held_bytes), Ordering::Relaxed);
+        self.waiting.fetch_sub(std::mem::take(&mut self.held_bytes) + self.owed_bytes, Ordering::Relaxed);
+        self.produced.fetch_add(self.owed_bytes, Ordering::Relaxed);
         for (topic, held) in std::mem::take(&mut self.held) {
             match held {
                 Held::Rows(rows) => self.produce_rows(&topic, rows)?,
@@ -86,6 +90,14 @@ impl Outputs {
     /// From now on records are of the next epoch and are held back.
     pub fn hold(&mut self) {
         self.open = None;
+        self.owed_bytes = 0;
+    }
+
+    /// The epoch's changes of state are about so many bytes by now.
+    pub fn owe(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.owed_bytes);
+        self.owed_bytes += more;
+        if self.open.is_some() { &self.produced } else { &self.waiting }.fetch_add(more, Ordering::Relaxed);
     }
 
     pub fn is_open(&self) -> bool {

@@ -11,9 +11,10 @@ use crate::error::{Error, Result};
 use millrace_protocol::record::Commit;
 use millrace_protocol::replay::Applied;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What the checkpointer is told.
 enum Message {
@@ -50,33 +51,64 @@ pub struct CommitHolder {
 
 /// The sending end, for the coordinator.
 pub struct Checkpointer {
-    sender: Option<SyncSender<Message>>,
+    sender: Option<Sender<Message>>,
     thread: Option<JoinHandle<Result<()>>>,
+    backlog: Arc<Backlog>,
 }
 
-/// Commits that may wait while a checkpoint is being written. Beyond it the coordinator waits, which
-/// in the end slows the sources.
-const QUEUED_COMMITS: usize = 4096;
+/// Changes that wait while a checkpoint is being written. Beyond a limit the coordinator waits, which in the end slows
+/// the sources.
+struct Backlog {
+    limit: usize,
+    bytes: Mutex<usize>,
+    taken: Condvar,
+}
+
+impl Backlog {
+    /// Waits for room, as long as somebody takes from it.
+    fn wait(&self, is_served: impl Fn() -> bool) {
+        const LOOK: Duration = Duration::from_millis(100);
+        let mut bytes = self.bytes.lock().expect("nobody panics while it holds it");
+        while *bytes > self.limit && is_served() {
+            bytes = self.taken.wait_timeout(bytes, LOOK).expect("nobody panics while it holds it").0;
+        }
+    }
+
+    fn add(&self, bytes: usize) {
+        *self.bytes.lock().expect("nobody panics while it holds it") += bytes;
+    }
+
+    fn take(&self, bytes: usize) {
+        *self.bytes.lock().expect("nobody panics while it holds it") -= bytes;
+        self.taken.notify_one();
+    }
+}
 
 impl Checkpointer {
     /// Stores by task, each of which may take `size_limit` bytes; everything committed from now on is of this holder.
+    /// Changes of so many bytes may wait, `backlog`.
     pub fn start(
         stores: BTreeMap<u32, TaskStore>,
         size_limit: Option<u64>,
+        backlog: usize,
         holder: CommitHolder,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let mut watch = SizeWatch::new(size_limit);
         watch.measure(&stores)?;
-        let (sender, receiver) = sync_channel(QUEUED_COMMITS);
+        let (sender, receiver) = channel();
+        let backlog = Arc::new(Backlog { limit: backlog, bytes: Mutex::new(0), taken: Condvar::new() });
+        let served = backlog.clone();
         let thread = std::thread::Builder::new()
             .name("checkpointer".into())
-            .spawn(move || run(stores, watch, &holder, &receiver, clock.as_ref()))
+            .spawn(move || run(stores, watch, &holder, &receiver, &served, clock.as_ref()))
             .map_err(|e| Error::fail_job("could not start the checkpointer's thread").caused_by(e))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self { sender: Some(sender), thread: Some(thread), backlog })
     }
 
     pub fn committed(&mut self, task: u32, changes: StateChanges, commit: Commit) -> Result<()> {
+        self.backlog.wait(|| self.thread.as_ref().is_some_and(|thread| !thread.is_finished()));
+        self.backlog.add(changes.as_bytes().len());
         self.send(Message::Committed { task, changes, commit })
     }
 
@@ -137,6 +169,7 @@ fn run(
     mut watch: SizeWatch,
     holder: &CommitHolder,
     receiver: &Receiver<Message>,
+    backlog: &Backlog,
     clock: &dyn Clock,
 ) -> Result<()> {
     let mut pending: BTreeMap<u32, Pending> = BTreeMap::new();
@@ -144,7 +177,8 @@ fn run(
         match message {
             Message::Committed { task, changes, commit } => {
                 let (store, pending) = (stores.get_mut(&task), pending.entry(task).or_default());
-                pending.bytes += changes.as_bytes().len();
+                let bytes = changes.as_bytes().len();
+                pending.bytes += bytes;
                 let sequence = commit.sequence;
                 pending.commit = Some(commit);
                 if !changes.is_empty() {
@@ -154,6 +188,7 @@ fn run(
                     let changes = std::mem::take(&mut pending.changes);
                     store.apply_ahead(changes.iter().map(StateChanges::as_bytes), sequence)?;
                 }
+                backlog.take(bytes);
             }
             Message::Checkpoint { read_from, done } => {
                 let start = clock.monotonic();
@@ -187,7 +222,6 @@ mod tests {
     use crate::state::spill::{OperatorMemory, whole_key};
     use crate::state::store::StoreMemory;
     use std::path::Path;
-    use std::sync::mpsc::channel;
 
     /// About 400 kB, of which nothing compresses.
     fn much() -> StateChanges {
@@ -202,7 +236,7 @@ mod tests {
     fn start(directory: &Path, size_limit: Option<u64>) -> Result<Checkpointer> {
         let store = TaskStore::open(directory, "uid", 1, 0, &StoreMemory::new(8 << 20, 1))?;
         let holder = CommitHolder { generation: 1, transactional_id: "id".into() };
-        Checkpointer::start([(0, store)].into(), size_limit, holder, ManualClock::at(0))
+        Checkpointer::start([(0, store)].into(), size_limit, 1 << 20, holder, ManualClock::at(0))
     }
 
     /// The size after a checkpoint of these changes.
@@ -248,7 +282,8 @@ mod tests {
         let store = TaskStore::open(directory.path(), "uid", 1, 0, &StoreMemory::new(8 << 20, 1)).unwrap();
         let spill = store.spill(&Arc::new(OperatorMemory::new(0, 1)));
         let holder = CommitHolder { generation: 1, transactional_id: "id".into() };
-        let mut checkpointer = Checkpointer::start([(0, store)].into(), None, holder, ManualClock::at(0)).unwrap();
+        let mut checkpointer =
+            Checkpointer::start([(0, store)].into(), None, 1 << 20, holder, ManualClock::at(0)).unwrap();
         let commit = |sequence| Commit { claim: 0, sequence, positions: Vec::new() };
         let mut first = StateChanges::default();
         first.put(7, 1, 3, b"first", b"");
@@ -268,6 +303,27 @@ mod tests {
         assert!(checkpoint(&mut checkpointer, StateChanges::default(), 3).is_some());
         assert_eq!(look(&mut checkpointer), (3, true));
         checkpointer.finish().unwrap();
+    }
+
+    #[test]
+    fn changes_wait_for_room_while_the_checkpointer_is_busy() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut checkpointer = start(directory.path(), None).unwrap();
+        let (release, busy) = channel::<()>();
+        checkpointer.inspect(move |_| drop(busy.recv())).unwrap();
+        let commit = |sequence| Commit { claim: 0, sequence, positions: Vec::new() };
+        // Each is 400 kB; with three the backlog of 1 MB is full.
+        (1..=3).for_each(|sequence| checkpointer.committed(0, much(), commit(sequence)).unwrap());
+        let (sender, done) = channel();
+        let waiting = std::thread::spawn(move || {
+            checkpointer.committed(0, much(), commit(4)).unwrap();
+            sender.send(()).expect("somebody waits");
+            checkpointer
+        });
+        assert!(done.recv_timeout(Duration::from_millis(50)).is_err(), "it has not taken the others");
+        release.send(()).unwrap();
+        done.recv().unwrap();
+        waiting.join().unwrap().finish().unwrap();
     }
 
     #[test]

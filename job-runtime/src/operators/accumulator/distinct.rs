@@ -149,6 +149,11 @@ impl Distinct {
         (u32::from_le_bytes(*group), value)
     }
 
+    /// About what `take_new` will give.
+    pub(crate) fn new_bytes(&self) -> usize {
+        self.values.memory_bytes() / self.values.len().max(1) * self.new.len()
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         self.values.memory_bytes() + self.inner.memory_bytes() + self.new.capacity() * size_of::<u32>()
     }

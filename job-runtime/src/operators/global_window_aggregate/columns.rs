@@ -26,9 +26,8 @@ pub(crate) fn state_tables(plan: &Plan, node: &Node, aggregate: &WindowAggregate
         .collect();
     // The operator emits its keys, then the results, under these names.
     let results = node.schema.columns.iter().skip(aggregate.keys.len()).zip(&aggregate.calls);
-    let results: Vec<Field> = results
-        .map(|(column, call)| Field::new(&column.name, arrow_type(&call.data_type.kind), true))
-        .collect();
+    let results: Vec<Field> =
+        results.map(|(column, call)| Field::new(&column.name, arrow_type(&call.data_type.kind), true)).collect();
     let key_names: Vec<String> =
         aggregate.keys.iter().map(|&key| input.schema.columns[key].data_type.to_string()).collect();
     let calls: Vec<String> = aggregate.calls.iter().map(call_text).collect();

@@ -185,9 +185,9 @@ impl GlobalWindowAggregate {
             let parts = ByKeyGroup::new(slices, &self.layout, count > 1);
             let first = after.map_or(self.groups.start, |key| self.layout.key_group(hash(key)));
             Firing::in_parts(window_end, parts, first..self.groups.end, rows, after)
-        } else if let Some(slice) = slices.next().filter(|slice| {
-            count == 1 && self.windows.last_window_end(slice.end) == window_end
-        }) {
+        } else if let Some(slice) =
+            slices.next().filter(|slice| count == 1 && self.windows.last_window_end(slice.end) == window_end)
+        {
             let slice = self.slices.remove(&{ slice.end }).expect("just found");
             Firing::of_slice(window_end, slice, rows, after)
         } else {
@@ -435,6 +435,10 @@ impl Operator for GlobalWindowAggregate {
         let bytes = self.memory_bytes();
         self.spill.iter_mut().for_each(|spill| spill.report(bytes));
         Ok(())
+    }
+
+    fn change_bytes(&self) -> usize {
+        self.slices.values().map(|slice| slice.table().change_bytes()).sum()
     }
 
     fn memory_bytes(&self) -> usize {

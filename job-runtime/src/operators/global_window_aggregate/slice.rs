@@ -6,10 +6,10 @@ use super::state;
 use super::table::{Layout, Table};
 use crate::error::Result;
 use crate::key::KeyEncoder;
+use crate::operators::dead_keys::delete_all;
 use crate::operators::spilled::{Frozen, KeyGroupSet};
 use crate::state::spill::{Lookup, Spill, whole_key};
 use crate::state::{KEY_PREFIX, StateChanges};
-use crate::operators::dead_keys::delete_all;
 use arrow_array::RecordBatch;
 use std::cell::RefCell;
 
@@ -76,24 +76,29 @@ impl Slice {
         let Self { end, table, frozen, stored } = self;
         let frozen = frozen.as_ref().map(|frozen| &frozen.state);
         let scratch = RefCell::new(Vec::new());
-        table.merge_rows(groups, rows, Some(&|call, values| {
-            let (mut seen, mut lookup, mut key) = (vec![false; values.len()], Lookup::default(), scratch.borrow_mut());
-            for (place, value) in values.iter().enumerate() {
-                let Some((group, hash, value)) = *value else { continue };
-                let key_group = spilled.layout.key_group(hash);
-                if frozen.is_some_and(|frozen| frozen.has_value(group, hash, call, value, &mut key)) {
-                    seen[place] = true;
-                } else if stored.contains(key_group) {
-                    state::value_key(*end, group, call, value, &mut key);
-                    lookup.add(spilled.operator, state::VALUES, key_group, &key, place as u32);
+        table.merge_rows(
+            groups,
+            rows,
+            Some(&|call, values| {
+                let (mut seen, mut lookup, mut key) =
+                    (vec![false; values.len()], Lookup::default(), scratch.borrow_mut());
+                for (place, value) in values.iter().enumerate() {
+                    let Some((group, hash, value)) = *value else { continue };
+                    let key_group = spilled.layout.key_group(hash);
+                    if frozen.is_some_and(|frozen| frozen.has_value(group, hash, call, value, &mut key)) {
+                        seen[place] = true;
+                    } else if stored.contains(key_group) {
+                        state::value_key(*end, group, call, value, &mut key);
+                        lookup.add(spilled.operator, state::VALUES, key_group, &key, place as u32);
+                    }
                 }
-            }
-            lookup.read(spill.reader(), &mut |place, _| {
-                seen[place as usize] = true;
-                Ok(())
-            })?;
-            Ok(seen)
-        }))
+                lookup.read(spill.reader(), &mut |place, _| {
+                    seen[place as usize] = true;
+                    Ok(())
+                })?;
+                Ok(seen)
+            }),
+        )
     }
 
     /// Gives the groups from number `first` on, which are new in memory, what there is of them elsewhere.

@@ -363,6 +363,18 @@ impl Table {
         !self.changes.is_empty()
     }
 
+    /// About what has changed since `take_changes`, if a group is like another, and a distinct value too.
+    pub(super) fn change_bytes(&self) -> usize {
+        let (mut groups, mut values) = (self.interner.memory_bytes(), 0);
+        for call in &self.calls {
+            match call {
+                Call::Plain { accumulator, .. } => groups += accumulator.memory_bytes(),
+                Call::Distinct { values: distinct, .. } => values += distinct.new_bytes(),
+            }
+        }
+        groups / self.len().max(1) * self.changes.len() + values
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let calls = self.calls.iter().map(|call| match call {
             Call::Plain { accumulator, .. } => accumulator.memory_bytes(),

@@ -71,7 +71,8 @@ impl Firing {
         let part = rest.is_some().then(Rows::default);
         let lists = [Lists::default(), Lists::default()];
         let (resumes, order) = (position.is_some(), Vec::new());
-        let mut firing = Self { window, part, rest, lists, order, next: 0, pairs: 0, position, resumes, limits, rows: 1 };
+        let mut firing =
+            Self { window, part, rest, lists, order, next: 0, pairs: 0, position, resumes, limits, rows: 1 };
         if firing.part.is_none() {
             firing.put_in_order()?;
         }
@@ -108,7 +109,8 @@ impl Firing {
             return Err(Error::fail_job("a window join stopped at rows that its state doesn't have"));
         }
         if let Some(all) = all {
-            (self.next, self.pairs) = if position.pairs == all { (self.next + 1, 0) } else { (self.next, position.pairs) };
+            (self.next, self.pairs) =
+                if position.pairs == all { (self.next + 1, 0) } else { (self.next, position.pairs) };
         }
         Ok(())
     }

@@ -443,6 +443,10 @@ impl Operator for WindowJoin {
         Ok(())
     }
 
+    fn change_bytes(&self) -> usize {
+        self.open.values().map(|window| window.rows.new_bytes()).sum()
+    }
+
     fn memory_bytes(&self) -> usize {
         let windows = self.open.values().chain(&self.dead).map(Window::memory_bytes).sum::<usize>();
         windows + self.firing.as_ref().map_or(0, Firing::memory_bytes)

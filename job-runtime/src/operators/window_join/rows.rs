@@ -119,6 +119,12 @@ impl Rows {
         }
     }
 
+    /// About what `take_new` will give, if a row is like another.
+    pub(super) fn new_bytes(&self) -> usize {
+        let new = |side: &Side| side.memory_bytes() / side.numbers.len().max(1) * (side.numbers.len() - side.given);
+        self.sides.iter().map(new).sum()
+    }
+
     pub(super) fn has_given(&self) -> bool {
         self.sides.iter().any(|side| side.given > 0)
     }

@@ -1,8 +1,8 @@
 //! The store against a map, over checkpoints; who may open it.
 
 use super::*;
-use crate::state::spill::{StateReader, whole_key};
 use crate::state::StateChanges;
+use crate::state::spill::{StateReader, whole_key};
 use millrace_protocol::record::Commit;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -409,6 +409,30 @@ fn a_slice_that_lives_between_two_commits_leaves_no_trace_in_the_state() {
 }
 
 #[test]
+fn what_memory_has_no_room_for_is_in_the_store_only_and_comes_back_when_it_is_touched() {
+    let spilling = Some(Spilling { budget: 0, lag: 0 });
+    let mut run = Run::new(Setup { spilling, ..tumble(10) });
+    let user =
+        |key: &str, user| Row { key: Some(key.into()), value: Some(1), user: Some(user), flag: Some(true), time: 1 };
+    run.step(0, &mut Step::Rows(vec![user("a", 1), user("b", 1)]));
+    run.commit(1);
+    // The first commit is in the store when the second is made.
+    run.commit(2);
+    let in_memory = |run: &Run| run.global.slices[&10].table().len();
+    assert_eq!(in_memory(&run), 0);
+    run.step(2, &mut Step::Rows(vec![user("a", 1), user("a", 2)]));
+    run.flush();
+    assert_eq!(in_memory(&run), 1, "only the key that was touched");
+    run.step(3, &mut Step::Advance { watermark: 20, pauses: vec![] });
+    run.commit(4);
+    let mut found: Vec<_> =
+        run.committed.lines.iter().map(|l| [0, 1, 5].map(|column: usize| l[column].as_str())).collect();
+    found.sort_unstable();
+    assert_eq!(found, [["a", "3", "2"], ["b", "1", "1"]]);
+    assert_eq!(run.committed.store.0.len(), 1, "only the cursor");
+}
+
+#[test]
 fn a_partial_for_a_window_that_has_fired_fails_with_its_key() {
     let (mut local, mut global) = phases(tumble(10), true);
     let clock = ManualClock::default();

@@ -437,6 +437,25 @@ fn many_small_batches_are_put_together() {
 }
 
 #[test]
+fn what_memory_has_no_room_for_is_in_the_store_only_until_its_window_fires() {
+    let spilling = Some(Spilling { budget: 0, lag: 0 });
+    let mut run = Run::new(Setup { spilling, ..Setup::new(Limits::default()) });
+    run.add(0, &[row("a", 1, 10), row("b", 2, 10)]);
+    run.commit(1);
+    // The first commit is in the store when the second is made.
+    run.commit(2);
+    assert!(run.join.open[&10].rows.is_empty());
+    run.add(1, &[row("a", 3, 10), row("c", 4, 10)]);
+    run.add(0, &[row("a", 2, 10)]);
+    run.advance(9);
+    run.commit(3);
+    let line = |left| (10, Some("a".to_owned()), left, 3);
+    assert_eq!(run.committed.lines, [line(1), line(2)]);
+    run.commit(4);
+    assert_eq!(run.committed.store.0.len(), 1, "only the cursor");
+}
+
+#[test]
 fn state_of_another_parallelism_is_refused() {
     let mut run = Run::new(Setup::new(Limits::default()));
     run.commit(0);
