@@ -9,7 +9,7 @@ use crate::commit::gate::EpochGate;
 use crate::commit::recover::Origin;
 use crate::commit::start::{self, StartRequest, Started};
 use crate::control::WorkerControl;
-use crate::env::Clock;
+use crate::env::{Clock, SteadyClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
@@ -45,6 +45,7 @@ pub struct WorkerHandle {
 
 impl Worker {
     pub fn start(job: Job, clock: Arc<dyn Clock>) -> Result<WorkerHandle> {
+        let clock = SteadyClock::over(clock);
         let control = Arc::new(WorkerControl {
             job,
             metrics: Arc::default(),

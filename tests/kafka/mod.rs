@@ -18,6 +18,7 @@ mod savepoints;
 mod commits;
 mod partitions;
 mod idle;
+mod clock;
 mod late;
 mod poison;
 mod limits;
