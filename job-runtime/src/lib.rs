@@ -3,6 +3,7 @@
 
 pub mod env;
 pub mod error;
+pub mod condition;
 pub mod schema;
 pub mod job;
 pub mod batch;

@@ -125,30 +125,31 @@ impl Supervisor {
             let error = match self.attempt() {
                 Ok(outcome) => {
                     let finished = outcome == Outcome::Finished;
-                    self.control.metrics.set_phase(if finished { Phase::Finished } else { Phase::Stopped });
+                    self.control.metrics.set_well(if finished { Phase::Finished } else { Phase::Stopped });
                     return Ok(outcome);
                 }
                 Err(error) => error,
             };
+            self.control.metrics.conditions.clear_warnings();
             match error.kind {
                 ErrorKind::FailJob | ErrorKind::UserFault => {
-                    self.control.metrics.set_phase(Phase::Failed);
+                    self.control.metrics.set_ill(Phase::Failed, &error);
                     return Err(error);
                 }
                 ErrorKind::StandDown => {
-                    self.control.metrics.set_phase(Phase::StoodDown);
+                    self.control.metrics.set_ill(Phase::StoodDown, &error);
                     return Err(error);
                 }
                 ErrorKind::Retry | ErrorKind::RestartWorker => {}
             }
             if self.control.stop.load(Ordering::Acquire) {
-                self.control.metrics.set_phase(Phase::Stopped);
+                self.control.metrics.set_well(Phase::Stopped);
                 return Ok(Outcome::Stopped);
             }
             if self.control.metrics.commits.get() > commits {
                 pause = BACKOFF.0;
             }
-            self.control.metrics.set_phase(Phase::Restarting);
+            self.control.metrics.set_ill(Phase::Restarting, &error);
             self.control.metrics.restarts.inc();
             tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "restarting from the last commit");
             self.control.clock.sleep(pause);
@@ -310,7 +311,7 @@ impl Supervisor {
         };
         started.producer.begin()?;
         drop(started.producer);
-        self.control.metrics.set_phase(Phase::Running);
+        self.control.metrics.set_well(Phase::Running);
         self.control.pause.begin(&coordinator.attempt, generation, assignment.parallelism);
         let mut handles = Vec::new();
         for (index, thread) in pipeline.threads.into_iter().enumerate() {
