@@ -6,6 +6,7 @@ use crate::archive::publisher::Publisher;
 use crate::commit::coordinator::{Coordinator, ScanOffsets};
 use crate::commit::covers::{CoverPlan, Covers};
 use crate::commit::gate::EpochGate;
+use crate::commit::holder::holder;
 use crate::commit::recover::Origin;
 use crate::commit::start::{self, StartRequest, Started};
 use crate::control::WorkerControl;
@@ -170,7 +171,7 @@ impl Supervisor {
         let assignment = job.assignment(tables.parallelism(&scans)?)?;
 
         let archive = self.archive(&assignment)?;
-        let holder = start::holder(job)?;
+        let holder = holder(&job.state_directory)?;
         let started = start::start_worker(&StartRequest {
             job,
             cluster: &cluster,

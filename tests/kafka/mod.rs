@@ -14,6 +14,7 @@ mod workers;
 mod images;
 mod archive;
 mod volumes;
+mod full_disk;
 mod savepoints;
 mod commits;
 mod partitions;

@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 
 mod coalesce;
+pub mod volume;
 pub mod corruption;
 pub mod store;
 pub mod image;
