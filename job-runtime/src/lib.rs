@@ -30,4 +30,5 @@ pub mod control;
 mod tables;
 pub mod prepare;
 mod positions;
+pub mod watch;
 pub mod worker;

@@ -17,6 +17,7 @@ mod volumes;
 mod full_disk;
 mod savepoints;
 mod commits;
+mod topics;
 mod partitions;
 mod idle;
 mod clock;
