@@ -1,4 +1,4 @@
-//! Faults that a test injects: requests held, delayed, lost, answers lost, connections closed.
+//! Faults that a test injects: requests held, delayed, lost, refused, answers lost, connections closed.
 //!
 //! A fault is set for an API key and hits the next requests of that kind, on any connection. Faults
 //! act before a request is performed, but for a lost answer, which is lost after it.
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
 use tokio::sync::watch;
 
@@ -44,6 +45,7 @@ struct Plan {
     faults: Vec<(ApiKey, Action, Times)>,
     seen: HashMap<ApiKey, u64>,
     held: HashMap<ApiKey, u64>,
+    refused: HashMap<ApiKey, ResponseError>,
 }
 
 /// The faults of one broker; see [`crate::Broker::faults`].
@@ -122,6 +124,23 @@ impl Faults {
         self.add(api, Action::CloseConnection, times);
     }
 
+    /// Answers requests with an error until [`Faults::clear`]: `Produce` for every partition, `IncrementalAlterConfigs`
+    /// for every resource; others are not refused. With `NotEnoughReplicas` nothing is written, and metadata shows no
+    /// replica in sync; with `NotEnoughReplicasAfterAppend` the same, but what is refused has been written.
+    pub fn refuse(&self, api: ApiKey, error: ResponseError) {
+        self.lock().refused.insert(api, error);
+    }
+
+    pub(crate) fn refusal(&self, api: ApiKey) -> Option<ResponseError> {
+        self.lock().refused.get(&api).copied()
+    }
+
+    /// Whether so many replicas are in sync that records may be written.
+    pub(crate) fn is_in_sync(&self) -> bool {
+        use ResponseError::{NotEnoughReplicas, NotEnoughReplicasAfterAppend};
+        !matches!(self.refusal(ApiKey::Produce), Some(NotEnoughReplicas | NotEnoughReplicasAfterAppend))
+    }
+
     /// Closes all connections that are open now. A request that is held on one of them is performed all the
     /// same when it is released, like one whose client has gone.
     pub fn close_connections(&self) {
@@ -130,7 +149,9 @@ impl Faults {
 
     /// Forgets all faults. Requests that are held stay held by their [`Hold`].
     pub fn clear(&self) {
-        self.lock().faults.clear();
+        let mut plan = self.lock();
+        plan.faults.clear();
+        plan.refused.clear();
     }
 
     /// How many requests of this kind have arrived since the broker's start.

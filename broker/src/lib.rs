@@ -48,6 +48,8 @@ use uuid::Uuid;
 pub use data_dir::DataDirError;
 pub use faults::{Faults, Hold, Times};
 pub use journal::JournalError;
+/// What requests are refused with.
+pub use kafka_protocol::error::ResponseError;
 /// The kinds of requests, by which faults are set.
 pub use kafka_protocol::messages::ApiKey;
 
@@ -132,7 +134,6 @@ pub enum BrokerError {
 #[derive(Debug)]
 pub struct Broker {
     node: Arc<Node>,
-    faults: Faults,
     stop: Stop,
     server: JoinHandle<()>,
     background: JoinHandle<()>,
@@ -150,9 +151,8 @@ impl Broker {
             tokio::task::spawn_blocking(move || open(config, address)).await??
         };
         let node = Arc::new(node);
-        let faults = Faults::default();
         let (stop, stopped) = Stop::new();
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&node), faults.clone(), stopped.clone()));
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&node), stopped.clone()));
         let background = tokio::spawn(background::run(
             Arc::clone(&node),
             stopped,
@@ -164,7 +164,7 @@ impl Broker {
             data_dir = %config.data_dir.display(),
             "embedded Kafka-protocol broker started: for laptops and tests, never for production"
         );
-        Ok(Broker { node, faults, stop, server, background })
+        Ok(Broker { node, stop, server, background })
     }
 
     /// The address it listens on, with the port that was taken.
@@ -174,7 +174,7 @@ impl Broker {
 
     /// The faults that tests inject.
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        &self.node.faults
     }
 
     /// Closes all connections, makes everything durable and lets the data directory go. Transactions
@@ -222,6 +222,7 @@ fn open(config: BrokerConfig, address: SocketAddr) -> Result<Node, BrokerError> 
         topics,
         transactions,
         groups: Groups::new(config.group_initial_rebalance_delay),
+        faults: Faults::default(),
     })
 }
 

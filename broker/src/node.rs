@@ -8,6 +8,7 @@ use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use crate::faults::Faults;
 use crate::groups::Groups;
 use crate::journal::Journal;
 use crate::topics::Topics;
@@ -26,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) topics: Arc<Topics>,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
+    pub(crate) faults: Faults,
 }
 
 /// What handlers need of the broker's configuration.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api_versions;
-use crate::faults::{Fate, Faults};
+use crate::faults::Fate;
 use crate::handlers;
 use crate::node::Node;
 use crate::stop::Stopped;
@@ -51,7 +51,7 @@ struct Incoming {
 }
 
 /// Accepts connections until it is stopped; then ends them all.
-pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, faults: Faults, mut stopped: Stopped) {
+pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stopped: Stopped) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -60,7 +60,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, faults: Faults
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = serve_connection(stream, Arc::clone(&node), faults.clone());
+                    let connection = serve_connection(stream, Arc::clone(&node));
                     connections.spawn(async move {
                         if let Err(error) = connection.await {
                             report(&peer.to_string(), &error);
@@ -85,18 +85,17 @@ fn report(peer: &str, error: &ConnectionError) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, node: Arc<Node>, faults: Faults) -> Result<(), ConnectionError> {
+async fn serve_connection(stream: TcpStream, node: Arc<Node>) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
     let host = stream.peer_addr()?.ip().to_string();
-    let mut closes = faults.closes();
+    let mut closes = node.faults.closes();
     closes.mark_unchanged();
-    answer_requests(stream, node, faults, host, closes).await
+    answer_requests(stream, node, host, closes).await
 }
 
 async fn answer_requests(
     mut stream: TcpStream,
     node: Arc<Node>,
-    faults: Faults,
     host: String,
     mut closes: watch::Receiver<u64>,
 ) -> Result<(), ConnectionError> {
@@ -108,7 +107,7 @@ async fn answer_requests(
         };
         let Some(frame) = frame else { return Ok(()) };
         let incoming = peek(frame)?;
-        let mut meeting = pin!(faults.meet(incoming.api));
+        let mut meeting = pin!(node.faults.meet(incoming.api));
         let fate = tokio::select! {
             biased;
             _ = closes.changed() => {

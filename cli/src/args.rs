@@ -146,6 +146,11 @@ pub(crate) struct Worker {
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
 
+    /// Where to leave why the worker has ended, if not in order: {"reason", "message"} as in its status, at most 4096
+    /// bytes. Default: /dev/termination-log where that is, as in a pod.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) termination_log: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) process: Process,
 }

@@ -58,6 +58,7 @@ pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surrou
         images: ImageLimits::default(),
         state_size_limit: spec.state.size_limit.map(|size| size.bytes()),
         archive: surroundings.archive,
+        topic_check_interval: Job::default_topic_check_interval(),
     }
 }
 

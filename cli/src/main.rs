@@ -12,7 +12,6 @@ mod savepoint;
 
 use args::{Arguments, Command};
 use clap::Parser;
-use report::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -30,11 +29,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
-            match failure {
-                Failure::Job(_) => ExitCode::from(1),
-                Failure::User(_) | Failure::Diagnostics(_) => ExitCode::from(2),
-                Failure::StoodDown(_) => ExitCode::from(3),
-            }
+            ExitCode::from(failure.exit_code())
         }
     }
 }

@@ -2,19 +2,21 @@
 //! Nothing is read here; the text comes with the diagnostic.
 
 use millrace_crds::manifest::Position;
+use millrace_job_runtime::condition::{Condition, Reason};
+use millrace_job_runtime::error::{Error, ErrorKind};
 use std::fmt;
 
 /// Why a command ends without success.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The job failed.
+    /// The worker ended with an error; its kind says whose it is.
+    Worker(Error),
+    /// What the command is to do can't be done.
     Job(String),
     /// The command, its environment or its options have to be changed.
     User(String),
     /// Mistakes in a file.
     Diagnostics(Vec<Diagnostic>),
-    /// A later generation of the job has taken over.
-    StoodDown(String),
 }
 
 impl Failure {
@@ -24,10 +26,44 @@ impl Failure {
 
     pub(crate) fn print(&self) {
         match self {
+            Self::Worker(error) if error.kind == ErrorKind::StandDown => eprintln!("{error}"),
+            Self::Worker(error) => eprintln!("error: {error}"),
             Self::Job(message) | Self::User(message) => eprintln!("error: {message}"),
-            Self::StoodDown(message) => eprintln!("{message}"),
             Self::Diagnostics(diagnostics) => diagnostics.iter().for_each(|diagnostic| eprintln!("{diagnostic}")),
         }
+    }
+
+    /// What the process ends with; `args.rs` says what the numbers mean.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let kind = match self {
+            Self::Worker(error) => error.kind,
+            Self::Job(_) => ErrorKind::FailJob,
+            Self::User(_) | Self::Diagnostics(_) => ErrorKind::UserFault,
+        };
+        match kind {
+            ErrorKind::Retry | ErrorKind::RestartWorker | ErrorKind::FailJob => 1,
+            ErrorKind::UserFault => 2,
+            ErrorKind::StandDown => 3,
+        }
+    }
+
+    /// The same for tools.
+    pub(crate) fn condition(&self) -> Condition {
+        match self {
+            Self::Worker(error) => Condition::from(error),
+            Self::Job(message) => Condition::new(Reason::Failed, message),
+            Self::User(message) => Condition::new(Reason::InvalidJob, message),
+            Self::Diagnostics(diagnostics) => {
+                let lines: Vec<String> = diagnostics.iter().map(Diagnostic::to_string).collect();
+                Condition::new(Reason::InvalidJob, lines.join("\n"))
+            }
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Worker(error)
     }
 }
 

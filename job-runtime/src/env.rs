@@ -1,8 +1,8 @@
 //! The outside world a job may depend on besides Kafka and its disk: the clock. All other code takes it
 //! from here (clippy refuses `SystemTime::now` elsewhere), so that tests and simulation decide the time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub trait Clock: Send + Sync {
@@ -44,25 +44,93 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that never goes back, over one that may be set at any time. Forward it follows at once. When the other was
+/// set back it goes on at half its speed until that has caught up: windows of processing time close all the same, only
+/// less often, and none is opened twice.
+pub struct SteadyClock {
+    clock: Arc<dyn Clock>,
+    told: Mutex<Told>,
+}
+
+#[derive(Clone, Copy)]
+struct Told {
+    millis: i64,
+    /// Since when the other clock is behind, in monotonic time, and what was told then.
+    ahead: Option<(Duration, i64)>,
+}
+
+/// A clock that goes back by less is being corrected as clocks are, and nobody has to know.
+const NOTABLE_MILLIS: i64 = 1_000;
+
+impl SteadyClock {
+    pub fn over(clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        Arc::new(Self { clock, told: Mutex::new(Told { millis: i64::MIN, ahead: None }) })
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now_millis(&self) -> i64 {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (wall, now) = (self.clock.now_millis(), self.clock.monotonic());
+        let at_half_speed = |(since, from): (Duration, i64)| {
+            let elapsed = now.saturating_sub(since).as_millis() / 2;
+            from.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
+        };
+        let least = told.ahead.map_or(told.millis, at_half_speed);
+        if wall >= least {
+            *told = Told { millis: wall, ahead: None };
+            return wall;
+        }
+        if told.ahead.is_none() {
+            told.ahead = Some((now, told.millis));
+            let behind_millis = told.millis - wall;
+            if behind_millis >= NOTABLE_MILLIS {
+                tracing::warn!(
+                    behind_millis,
+                    "the machine's clock was set back: the job's goes on at half its speed until that has caught up"
+                );
+            }
+        }
+        told.millis = least;
+        least
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration);
+    }
+}
+
 /// A clock that a test sets.
 #[derive(Default)]
 pub struct ManualClock {
     millis: AtomicI64,
+    /// By how much the wall's is set wrong.
+    wrong_millis: AtomicI64,
 }
 
 impl ManualClock {
     pub fn at(millis: i64) -> Arc<Self> {
-        Arc::new(Self { millis: AtomicI64::new(millis) })
+        Arc::new(Self { millis: AtomicI64::new(millis), wrong_millis: AtomicI64::new(0) })
     }
 
+    /// Lets time pass until then.
     pub fn set(&self, millis: i64) {
         self.millis.store(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the clock on the wall forward or back, which is no passing of time.
+    pub fn jump(&self, by_millis: i64) {
+        self.wrong_millis.fetch_add(by_millis, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now_millis(&self) -> i64 {
-        self.millis.load(Ordering::SeqCst)
+        self.millis.load(Ordering::SeqCst) + self.wrong_millis.load(Ordering::SeqCst)
     }
 
     fn monotonic(&self) -> Duration {
@@ -72,5 +140,56 @@ impl Clock for ManualClock {
     /// Moves the clock instead of waiting.
     fn sleep(&self, duration: Duration) {
         self.millis.fetch_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+
+    #[test]
+    fn a_clock_that_is_set_forward_is_followed_at_once() {
+        let wall = ManualClock::at(DAY);
+        let steady = SteadyClock::over(wall.clone());
+        assert_eq!(steady.now_millis(), DAY);
+        wall.jump(DAY);
+        assert_eq!(steady.now_millis(), 2 * DAY);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_is_waited_for_at_half_speed_and_never_stands_still() {
+        let wall = ManualClock::at(DAY);
+        let steady = SteadyClock::over(wall.clone());
+        assert_eq!(steady.now_millis(), DAY);
+        wall.jump(-HOUR);
+        let mut last = DAY;
+        for passed in 0..=2 * HOUR / 1_000 {
+            wall.set(DAY + passed * 1_000);
+            // However often it is asked.
+            for _ in 0..3 {
+                assert_eq!(steady.now_millis(), DAY + passed * 500, "after {passed} s");
+            }
+            last = steady.now_millis();
+        }
+        assert_eq!((last, wall.now_millis()), (DAY + HOUR, DAY + HOUR), "it has caught up");
+        wall.set(DAY + 3 * HOUR);
+        assert_eq!(steady.now_millis(), wall.now_millis());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_again_while_it_is_waited_for_is_waited_for_longer() {
+        let wall = ManualClock::at(DAY);
+        let steady = SteadyClock::over(wall.clone());
+        assert_eq!(steady.now_millis(), DAY);
+        for hour in 1..=3 {
+            wall.jump(-HOUR);
+            wall.set(DAY + hour * 1_000);
+            assert_eq!(steady.now_millis(), DAY + (hour - 1) * 500);
+        }
+        wall.jump(3 * HOUR + 1);
+        assert_eq!(steady.now_millis(), wall.now_millis(), "and followed when it is put right");
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong while a job runs: rich inside, few kinds outside, each of which says what happens
 //! next. Not here: rows that fail (`batch::FailedRow`), which never stop a job unless the user says so.
 
+use crate::condition::Reason;
 use millrace_protocol::ProtocolError;
 use std::fmt;
 
@@ -22,6 +23,7 @@ pub enum ErrorKind {
 #[derive(Debug)]
 pub struct Error {
     pub kind: ErrorKind,
+    reason: Option<Reason>,
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -30,7 +32,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, reason: None, message: message.into(), source: None }
     }
 
     pub fn retry(message: impl Into<String>) -> Self {
@@ -47,6 +49,27 @@ impl Error {
 
     pub fn user_fault(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::UserFault, message)
+    }
+
+    /// Gives it a name that tools know.
+    pub fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// Its own, or that of its cause; else what its kind amounts to.
+    pub fn reason(&self) -> Reason {
+        self.given_reason().unwrap_or(match self.kind {
+            ErrorKind::Retry | ErrorKind::RestartWorker => Reason::Interrupted,
+            ErrorKind::UserFault => Reason::InvalidJob,
+            ErrorKind::StandDown => Reason::Superseded,
+            ErrorKind::FailJob => Reason::Failed,
+        })
+    }
+
+    fn given_reason(&self) -> Option<Reason> {
+        let cause = || self.source.as_ref()?.downcast_ref::<Self>()?.given_reason();
+        self.reason.or_else(cause)
     }
 
     /// The cause, printed after the message.
@@ -74,15 +97,15 @@ impl fmt::Display for Error {
 
 impl From<ProtocolError> for Error {
     fn from(error: ProtocolError) -> Self {
-        let kind = match error {
-            ProtocolError::Superseded { .. } | ProtocolError::Succeeded { .. } => ErrorKind::StandDown,
-            ProtocolError::Corrupt(_)
-            | ProtocolError::LaterFormat { .. }
-            | ProtocolError::BrokenLink { .. }
-            | ProtocolError::StateLost { .. }
-            | ProtocolError::LogLostItsTail { .. } => ErrorKind::FailJob,
+        let (kind, reason) = match error {
+            ProtocolError::Superseded { .. } => (ErrorKind::StandDown, Reason::Superseded),
+            ProtocolError::Succeeded { .. } => (ErrorKind::StandDown, Reason::Succeeded),
+            ProtocolError::Corrupt(_) | ProtocolError::BrokenLink { .. } => (ErrorKind::FailJob, Reason::LogCorrupt),
+            ProtocolError::LaterFormat { .. } => (ErrorKind::FailJob, Reason::LaterFormat),
+            ProtocolError::StateLost { .. } => (ErrorKind::FailJob, Reason::StateLost),
+            ProtocolError::LogLostItsTail { .. } => (ErrorKind::FailJob, Reason::LogLost),
         };
-        Self::new(kind, error.to_string())
+        Self::new(kind, error.to_string()).because(reason)
     }
 }
 
@@ -100,5 +123,21 @@ pub trait ErrorContext<T> {
 impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ErrorContext<T> for std::result::Result<T, E> {
     fn or_kind(self, kind: ErrorKind, operation: impl fmt::Display) -> Result<T> {
         self.map_err(|e| Error::new(kind, operation.to_string()).caused_by(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_the_reason_of_its_cause_unless_it_has_one_itself() {
+        let full = || Error::fail_job("no space").because(Reason::VolumeFull);
+        assert_eq!(Error::fail_job("could not fetch").caused_by(full()).reason(), Reason::VolumeFull);
+        assert_eq!(full().context("while starting").reason(), Reason::VolumeFull);
+        let renamed = Error::fail_job("lost").caused_by(full()).because(Reason::StateLost);
+        assert_eq!(renamed.reason(), Reason::StateLost);
+        assert_eq!(Error::retry("Kafka is away").reason(), Reason::Interrupted);
+        assert_eq!(Error::from(ProtocolError::Succeeded { holder: "h".into() }).reason(), Reason::Succeeded);
     }
 }

@@ -52,6 +52,9 @@ pub struct Job {
     /// Where checkpoints also go, in place of images in the log.
     #[serde(default)]
     pub archive: Option<ArchiveSettings>,
+    /// How often a running worker looks whether somebody has changed the settings of the job's own topics.
+    #[serde(default = "Job::default_topic_check_interval")]
+    pub topic_check_interval: Duration,
 }
 
 /// Names topics and transactional ids; the same identity finds the same state again.
@@ -217,6 +220,10 @@ impl ArchiveSettings {
 }
 
 impl Job {
+    pub fn default_topic_check_interval() -> Duration {
+        Duration::from_secs(180)
+    }
+
     /// Most threads that run tasks.
     pub fn threads(&self) -> usize {
         self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))

@@ -3,6 +3,7 @@
 
 pub mod env;
 pub mod error;
+pub mod condition;
 pub mod schema;
 pub mod job;
 pub mod batch;
@@ -29,4 +30,5 @@ pub mod control;
 mod tables;
 pub mod prepare;
 mod positions;
+pub mod watch;
 pub mod worker;

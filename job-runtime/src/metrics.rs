@@ -1,6 +1,7 @@
 //! What a worker counts, as Prometheus metrics and as the status JSON. Names end in their unit.
 
 use crate::batch::FailureReason;
+use crate::condition::{Condition, Conditions};
 use crate::job::ErrorPolicy;
 use crate::state::size::StateSize;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -67,6 +68,7 @@ pub struct Metrics {
     place: Mutex<Option<Place>>,
     restore: Mutex<Option<Restore>>,
     state_size: Mutex<Option<StateSize>>,
+    pub conditions: Conditions,
 }
 
 /// Which worker this is, of how many.
@@ -143,6 +145,10 @@ pub struct TaskStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub phase: Phase,
+    /// Why it does not run; None when it does, or has ended in order.
+    pub problem: Option<Condition>,
+    /// What somebody should look at although it runs.
+    pub warnings: Vec<Condition>,
     /// Names the worker's last start; None before the first that got its tasks.
     pub attempt: Option<String>,
     /// The savepoint that it stands still for.
@@ -239,6 +245,7 @@ impl Default for Metrics {
             place: Mutex::default(),
             restore: Mutex::default(),
             state_size: Mutex::default(),
+            conditions: Conditions::default(),
             registry: Registry::default(),
         };
         registry.register("source_records", "Records read from sources", metrics.source_records.clone());
@@ -305,6 +312,7 @@ impl Default for Metrics {
             Unit::Bytes,
             metrics.rocksdb_memory.clone(),
         );
+        registry.register("condition", "What stands against the worker", metrics.conditions.gauges());
         registry.register("worker_restarts", "Restarts of the worker inside its process", metrics.restarts.clone());
         registry.register_with_unit(
             "restore_duration",
@@ -402,6 +410,18 @@ impl Metrics {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
+    /// The worker runs, or has ended in order: nothing stands in its way.
+    pub fn set_well(&self, phase: Phase) {
+        self.conditions.set_problem(None);
+        self.set_phase(phase);
+    }
+
+    /// The worker does not run.
+    pub fn set_ill(&self, phase: Phase, problem: impl Into<Condition>) {
+        self.conditions.set_problem(Some(problem.into()));
+        self.set_phase(phase);
+    }
+
     pub fn phase(&self) -> Phase {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -449,6 +469,8 @@ impl Metrics {
         };
         Status {
             phase: self.phase(),
+            problem: self.conditions.problem(),
+            warnings: self.conditions.warnings(),
             attempt: self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             savepoint: None,
             source_records: self.source_records.get(),

@@ -4,6 +4,7 @@
 
 use crate::commit::log::{self, PATIENCE, transaction_timeout};
 use crate::commit::start::Started;
+use crate::condition::Reason;
 use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::job::Job;
@@ -124,7 +125,8 @@ impl Positions<'_> {
                     return Err(Error::fail_job(format!(
                         "the job's topic {topic} was deleted and made again: what tasks had sent each other is lost. \
                          Restore the job from a savepoint, or start it anew"
-                    )));
+                    ))
+                    .because(Reason::LogLost));
                 }
                 Some(position) => position.clone(),
                 None => {

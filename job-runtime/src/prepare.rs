@@ -1,7 +1,7 @@
 //! What is done once for a job before its first worker starts, by whoever creates it: settle how many tasks
 //! it has, and make its own topics. Workers never do, or a log that is gone would pass for one that never was.
 
-use crate::commit::log;
+use crate::commit::{log, own_topics};
 use crate::env::Clock;
 use crate::error::Result;
 use crate::job::Job;
@@ -24,8 +24,7 @@ pub fn prepare(job: &Job, clock: &dyn Clock) -> Result<u32> {
     tables.describe_sinks()?;
     let tasks = tables.parallelism(&scans)?;
     let maker = Job { makes_topics: true, ..job.clone() };
-    let exchanges = job.plan.exchanges().map(|(_, node)| job.identity.exchange_topic(node));
-    for topic in std::iter::once(job.identity.log_topic()).chain(exchanges) {
+    for topic in own_topics::names(job) {
         log::ensure_topic(&admin, clock, &maker, &topic, tasks)?;
     }
     Ok(tasks)

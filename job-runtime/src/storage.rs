@@ -6,6 +6,7 @@
 //! names that a caller has read, never from a job's description, and are not written anywhere.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::volume;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -161,7 +162,7 @@ impl Storage {
 
     /// Copies an object into a file, and checks that it is what was stored.
     pub fn get_file(&self, name: &str, expected: &Stored, file: &std::path::Path) -> Result<()> {
-        let unwritable = |e: std::io::Error| Error::restart_worker(format!("writing {}", file.display())).caused_by(e);
+        let unwritable = |e| volume::failure(file, format!("could not write {}", file.display()), e);
         let mut target = File::create(file).map_err(unwritable)?;
         let (mut hash, mut at) = (Sha256::new(), 0);
         while at < expected.bytes {

@@ -6,15 +6,18 @@ use crate::archive::publisher::Publisher;
 use crate::commit::coordinator::{Coordinator, ScanOffsets};
 use crate::commit::covers::{CoverPlan, Covers};
 use crate::commit::gate::EpochGate;
+use crate::commit::holder::holder;
+use crate::commit::own_topics::{self, OwnTopics};
 use crate::commit::recover::Origin;
 use crate::commit::start::{self, StartRequest, Started};
+use crate::condition::Reason;
 use crate::control::WorkerControl;
-use crate::env::Clock;
+use crate::env::{Clock, SteadyClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
-use crate::kafka::{ClientOptions, PartitionConsumer};
+use crate::kafka::{ClientOptions, PartitionConsumer, replicas};
 use crate::metrics::{Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::positions::Positions;
@@ -22,6 +25,7 @@ use crate::source::discovery::{DiscoveredScan, Discovery};
 use crate::source::startup::OpenScan;
 use crate::state::checkpointer::{Checkpointer, CommitHolder};
 use crate::tables::Tables;
+use crate::watch::{CommitUnderWay, Watch, Watched};
 use millrace_planner::plan::NodeId;
 use millrace_protocol::assignment::Assignment;
 use std::collections::BTreeMap;
@@ -35,6 +39,9 @@ pub use crate::commit::coordinator::Outcome;
 /// Pauses between attempts: doubled from the first to the last, reset by a commit.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
 
+/// Between two looks at topics that can't be written to.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
 pub struct Worker;
 
 /// A worker that runs in threads of its own.
@@ -45,6 +52,7 @@ pub struct WorkerHandle {
 
 impl Worker {
     pub fn start(job: Job, clock: Arc<dyn Clock>) -> Result<WorkerHandle> {
+        let clock = SteadyClock::over(clock);
         let control = Arc::new(WorkerControl {
             job,
             metrics: Arc::default(),
@@ -102,6 +110,7 @@ struct Run<'a> {
     scans: &'a BTreeMap<NodeId, KafkaScan>,
     /// Operator ids of the exchanges that are read.
     exchanges: Vec<u32>,
+    commit: Arc<CommitUnderWay>,
 }
 
 struct Supervisor {
@@ -124,35 +133,59 @@ impl Supervisor {
             let error = match self.attempt() {
                 Ok(outcome) => {
                     let finished = outcome == Outcome::Finished;
-                    self.control.metrics.set_phase(if finished { Phase::Finished } else { Phase::Stopped });
+                    self.control.metrics.set_well(if finished { Phase::Finished } else { Phase::Stopped });
                     return Ok(outcome);
                 }
                 Err(error) => error,
             };
+            self.control.metrics.conditions.clear_warnings();
             match error.kind {
                 ErrorKind::FailJob | ErrorKind::UserFault => {
-                    self.control.metrics.set_phase(Phase::Failed);
+                    self.control.metrics.set_ill(Phase::Failed, &error);
                     return Err(error);
                 }
                 ErrorKind::StandDown => {
-                    self.control.metrics.set_phase(Phase::StoodDown);
+                    self.control.metrics.set_ill(Phase::StoodDown, &error);
                     return Err(error);
                 }
                 ErrorKind::Retry | ErrorKind::RestartWorker => {}
             }
             if self.control.stop.load(Ordering::Acquire) {
-                self.control.metrics.set_phase(Phase::Stopped);
+                self.control.metrics.set_well(Phase::Stopped);
                 return Ok(Outcome::Stopped);
             }
             if self.control.metrics.commits.get() > commits {
                 pause = BACKOFF.0;
             }
-            self.control.metrics.set_phase(Phase::Restarting);
+            self.control.metrics.set_ill(Phase::Restarting, &error);
             self.control.metrics.restarts.inc();
+            if error.reason() == Reason::TransactionFailed && self.await_replicas() {
+                pause = BACKOFF.0;
+            }
             tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "restarting from the last commit");
             self.control.clock.sleep(pause);
             pause = (pause * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Where topics can't be written to for want of replicas, starting again is of no use: the worker waits until they
+    /// can, and says so. Returns whether it had to.
+    fn await_replicas(&self) -> bool {
+        let job = &self.control.job;
+        let Ok(admin) = AdminClient::new(&ClientOptions::of_job(&job.kafka)) else { return false };
+        let topics = own_topics::written(job);
+        let mut waited = false;
+        while let Some(shortage) = replicas::first_shortage(&admin, &topics) {
+            if self.control.stop.load(Ordering::Acquire) {
+                break;
+            }
+            if !std::mem::replace(&mut waited, true) {
+                tracing::warn!("{}", shortage.message);
+            }
+            self.control.metrics.set_ill(Phase::Restarting, shortage);
+            self.control.clock.sleep(BETWEEN_LOOKS);
+        }
+        waited
     }
 
     /// One life of the worker: claim, restore, run.
@@ -168,7 +201,7 @@ impl Supervisor {
         let assignment = job.assignment(tables.parallelism(&scans)?)?;
 
         let archive = self.archive(&assignment)?;
-        let holder = start::holder(job)?;
+        let holder = holder(&job.state_directory)?;
         let started = start::start_worker(&StartRequest {
             job,
             cluster: &cluster,
@@ -237,7 +270,19 @@ impl Supervisor {
             metrics: self.control.metrics.clone(),
             clock: self.control.clock.clone(),
         })?;
-        let discovery = self.start_discovery(scans, &pipeline, &assignment)?;
+        let commit = Arc::<CommitUnderWay>::default();
+        let watch = Watch::start(Watched {
+            discovery: self.discovery(scans, &pipeline, &assignment)?,
+            topics: OwnTopics {
+                admin: admin.clone(),
+                names: own_topics::names(job),
+                written: own_topics::written(job),
+                metrics: self.control.metrics.clone(),
+            },
+            settings_interval: job.topic_check_interval,
+            commit: commit.clone(),
+            clock: self.control.clock.clone(),
+        })?;
         let exchanges = exchange_consumer.iter().flat_map(|_| job.plan.exchanges());
         let exchanges = exchanges.map(|(_, node)| node.operator_id).collect();
         let run = Run {
@@ -249,8 +294,9 @@ impl Supervisor {
             gate,
             scans: &kafka_scans,
             exchanges,
+            commit,
         };
-        self.run_pipeline(pipeline, started, run, discovery)
+        self.run_pipeline(pipeline, started, run, watch)
     }
 
     fn run_pipeline(
@@ -258,9 +304,9 @@ impl Supervisor {
         pipeline: pipeline::Pipeline,
         started: Started,
         run: Run<'_>,
-        _discovery: Discovery,
+        _watch: Watch,
     ) -> Result<Outcome> {
-        let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges } = run;
+        let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges, commit } = run;
         let transactional_id = self.control.job.identity.transactional_id(assignment.ordinal);
         let generation = self.control.job.identity.generation;
         let holder = CommitHolder { generation, transactional_id };
@@ -306,12 +352,13 @@ impl Supervisor {
                 self.control.clock.clone(),
             )?,
             covers,
+            under_way: commit,
             metrics: self.control.metrics.clone(),
             clock: self.control.clock.clone(),
         };
         started.producer.begin()?;
         drop(started.producer);
-        self.control.metrics.set_phase(Phase::Running);
+        self.control.metrics.set_well(Phase::Running);
         self.control.pause.begin(&coordinator.attempt, generation, assignment.parallelism);
         let mut handles = Vec::new();
         for (index, thread) in pipeline.threads.into_iter().enumerate() {
@@ -362,7 +409,7 @@ impl Supervisor {
         PartitionConsumer::new(cluster, &settings).map(Some)
     }
 
-    fn start_discovery(
+    fn discovery(
         &self,
         scans: BTreeMap<NodeId, OpenScan>,
         pipeline: &pipeline::Pipeline,
@@ -384,7 +431,7 @@ impl Supervisor {
         let thread_of = |task: u32| pipeline.router.thread_of(task);
         let targets = assignment.tasks().map(|task| (task, pipeline.added[thread_of(task)].clone())).collect();
         let reporter = pipeline.reporter.clone();
-        Discovery::start(discovered.collect(), assignment.parallelism, targets, reporter, self.control.clock.clone())
+        Discovery::new(discovered.collect(), assignment.parallelism, targets, reporter, self.control.clock.clone())
     }
 }
 

@@ -17,8 +17,8 @@ use tokio::runtime::Runtime;
 const BATCH: u64 = 3_000;
 
 /// A job on a broker that obeys. It passes records on, and counts them in windows.
-struct Run {
-    millrace: Millrace,
+pub(super) struct Run {
+    pub(super) millrace: Millrace,
     feed: Feed,
     sent: Vec<Event>,
     job: Job,
@@ -28,14 +28,14 @@ struct Run {
     _data: tempfile::TempDir,
 }
 
-fn start_broker(runtime: &Runtime, data: &Path) -> Broker {
+pub(super) fn start_broker(runtime: &Runtime, data: &Path) -> Broker {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let config = BrokerConfig { listen, data_dir: data.join("broker"), ..BrokerConfig::default() };
     runtime.block_on(Broker::start(config)).expect("the broker starts")
 }
 
 impl Run {
-    fn new(commit_interval: &'static str) -> Self {
+    pub(super) fn new(commit_interval: &'static str) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let runtime = Runtime::new().expect("a runtime");
         let broker = start_broker(&runtime, data.path());
@@ -61,7 +61,7 @@ impl Run {
         run
     }
 
-    fn faults(&self) -> &Faults {
+    pub(super) fn faults(&self) -> &Faults {
         self.broker.faults()
     }
 
@@ -82,7 +82,7 @@ impl Run {
     }
 
     /// Everything that was sent is passed on and counted once, whatever happened.
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         self.send();
         self.feed.send_sentinels();
         let windows = Windows::tumbling(1_000).of(&self.sent);

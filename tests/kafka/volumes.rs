@@ -2,7 +2,8 @@
 //! nothing has the state any more, the job says so and stops.
 
 use super::events::{Feed, NEVER_IDLE, Windows, assert_windows, await_records, counts_per_second};
-use super::harness::{Job, Kafka, Millrace, Workers};
+use super::harness::process::Ended;
+use super::harness::{Job, Kafka, Millrace, PATIENCE, Workers};
 use super::images::{create, feed_until_cut, log_topic};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,23 @@ impl<'a> Fed<'a> {
         starts.into_iter().max().expect("two tasks")
     }
 
+    /// Feeds a worker until it has made checkpoints of it.
+    pub(super) fn feed_until_checkpoints(&mut self, worker: &Millrace, count: u64) {
+        worker.until("checkpoints", || {
+            self.feed.send(400, |event| self.windows.add(event));
+            (worker.status()?["checkpoints"].as_u64()? >= count).then_some(())
+        });
+    }
+
+    /// Feeds a worker until it gives up.
+    pub(super) fn feed_until_end(&mut self, worker: Millrace) -> Ended {
+        worker.try_until_or_end(PATIENCE, || {
+            self.feed.send(400, |event| self.windows.add(event));
+            None::<()>
+        });
+        worker.wait()
+    }
+
     /// Runs a worker on the volume until its logs are cut beyond this, and kills it.
     fn run_until_cut(&mut self, beyond: i64) -> i64 {
         let worker = self.workers.start_in("volume", 1, 0, 1);
@@ -42,8 +60,13 @@ impl<'a> Fed<'a> {
     }
 
     /// Runs a worker on a volume to the end of the input, and compares; returns how it came to its state.
-    pub(super) fn finish(mut self, volume: &str, what: &str) -> (serde_json::Value, String) {
+    pub(super) fn finish(self, volume: &str, what: &str) -> (serde_json::Value, String) {
         let worker = self.workers.start_in(volume, 1, 0, 1);
+        self.finish_with(worker, what)
+    }
+
+    /// The same with a worker that was just started.
+    pub(super) fn finish_with(mut self, worker: Millrace, what: &str) -> (serde_json::Value, String) {
         worker.wait_until_running();
         let status = worker.status().expect("it serves its status");
         self.feed.send(2_000, |event| self.windows.add(event));
@@ -144,5 +167,8 @@ fn a_state_that_nothing_has_any_more_is_called_lost_and_never_taken_for_empty() 
         let ended = fed.workers.start_in(state_dir, 1, 0, 1).wait();
         ended.assert_code(1);
         assert!(ended.log.contains("the state of task 0 is lost"), "{}", ended.log);
+        let left = fed.workers.reason(state_dir);
+        assert_eq!(left["reason"], "StateLost", "{left}");
+        assert!(left["message"].as_str().is_some_and(|message| message.contains("task 0")), "{left}");
     }
 }

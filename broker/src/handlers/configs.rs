@@ -8,7 +8,8 @@ use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourc
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{
-    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    ApiKey, DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -106,7 +107,9 @@ pub(super) fn alter(request: IncrementalAlterConfigsRequest, node: &Node) -> Inc
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match alter_one(resource, request.validate_only, node) {
+        let refused = node.faults.refusal(ApiKey::IncrementalAlterConfigs);
+        let refused = refused.map(|error| (error, "Refused by a fault.".to_owned()));
+        match refused.map_or_else(|| alter_one(resource, request.validate_only, node), Err) {
             Ok(()) => response,
             Err((error, message)) => response.with_error_code(error.code()).with_error_message(Some(message.into())),
         }

@@ -27,13 +27,13 @@ pub(super) fn metadata(request: MetadataRequest, version: i16, node: &Node) -> M
         node.settings.auto_create_topics && (version < CLIENT_DECIDES_AUTO_CREATE || request.allow_auto_topic_creation);
     let wanted = request.topics.filter(|topics| version >= NULL_MEANS_ALL || !topics.is_empty());
     let topics = match wanted {
-        None => node.topics.all().iter().map(|topic| describe(topic)).collect(),
+        None => node.topics.all().iter().map(|topic| describe(topic, node)).collect(),
         Some(wanted) => wanted
             .into_iter()
             .map(|wanted| match wanted.name {
                 Some(name) => by_name(name, auto_create, node),
                 None => match node.topics.by_id(wanted.topic_id) {
-                    Some(topic) => describe(&topic),
+                    Some(topic) => describe(&topic, node),
                     None => MetadataResponseTopic::default()
                         .with_topic_id(wanted.topic_id)
                         .with_error_code(ResponseError::UnknownTopicId.code()),
@@ -52,7 +52,7 @@ pub(super) fn metadata(request: MetadataRequest, version: i16, node: &Node) -> M
 
 fn by_name(name: TopicName, auto_create: bool, node: &Node) -> MetadataResponseTopic {
     match find_or_create(&name, auto_create, node) {
-        Ok(Some(topic)) => describe(&topic),
+        Ok(Some(topic)) => describe(&topic, node),
         Ok(None) => MetadataResponseTopic::default()
             .with_name(Some(name))
             .with_error_code(ResponseError::UnknownTopicOrPartition.code()),
@@ -73,14 +73,15 @@ fn find_or_create(name: &str, auto_create: bool, node: &Node) -> Result<Option<A
     }
 }
 
-fn describe(topic: &Topic) -> MetadataResponseTopic {
+fn describe(topic: &Topic, node: &Node) -> MetadataResponseTopic {
+    let in_sync = if node.faults.is_in_sync() { vec![NODE_ID] } else { Vec::new() };
     let partitions = (0..topic.partition_count()).map(|index| {
         MetadataResponsePartition::default()
             .with_partition_index(index)
             .with_leader_id(NODE_ID)
             .with_leader_epoch(0)
             .with_replica_nodes(vec![NODE_ID])
-            .with_isr_nodes(vec![NODE_ID])
+            .with_isr_nodes(in_sync.clone())
     });
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(topic.name.clone().into())))

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 
 use crate::log::AppendError;
 use crate::log::batch::{BatchError, BatchHeader};
@@ -17,14 +17,17 @@ use crate::transactions::ProducerIdAndEpoch;
 pub(super) fn handle(request: ProduceRequest, node: &Node) -> ProduceResponse {
     let transactional_id = request.transactional_id.as_ref().map(|id| id.to_string());
     let valid_acks = (-1..=1).contains(&request.acks);
+    let refused = node.faults.refusal(ApiKey::Produce);
     let topics = request.topic_data.into_iter().map(|data| {
         let topic = node.topics.get(&data.name);
         let partitions = data.partition_data.into_iter().map(|partition| {
             let index = partition.index;
-            let appended = if valid_acks {
-                append(partition, topic.as_deref(), transactional_id.as_deref(), node)
-            } else {
-                Err(ResponseError::InvalidRequiredAcks.code())
+            let append = |partition| append(partition, topic.as_deref(), transactional_id.as_deref(), node);
+            let appended = match refused {
+                _ if !valid_acks => Err(ResponseError::InvalidRequiredAcks.code()),
+                None => append(partition),
+                Some(error @ ResponseError::NotEnoughReplicasAfterAppend) => append(partition).and(Err(error.code())),
+                Some(error) => Err(error.code()),
             };
             let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
             match appended {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_broker::{ApiKey, Times};
+use millrace_broker::{ApiKey, ResponseError, Times};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::Producer;
 
 use crate::client::*;
@@ -114,4 +115,30 @@ fn clients_come_back_after_their_connections_are_closed() {
     embedded.broker.faults().close_on(ApiKey::Produce, Times::Next(1));
     send(&producer, &topic, 0, 20..30);
     assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..30));
+}
+
+#[test]
+fn records_refused_for_want_of_replicas_are_written_once_when_there_are_enough() {
+    for error in [ResponseError::NotEnoughReplicas, ResponseError::NotEnoughReplicasAfterAppend] {
+        let embedded = Embedded::start(|_| {});
+        let (cluster, faults) = (&embedded.cluster, embedded.broker.faults());
+        let topic = topic(cluster, 1, &[]);
+        let in_sync = || {
+            let client: BaseConsumer = config(cluster).create().expect("a client");
+            let metadata = client.fetch_metadata(Some(&topic), PATIENCE).expect("the broker answers");
+            metadata.topics()[0].partitions()[0].isr().len()
+        };
+        let producer = producer(cluster, &[("enable.idempotence", "true"), ("retry.backoff.ms", "10")]);
+        faults.refuse(ApiKey::Produce, error);
+        assert_eq!(in_sync(), 0);
+        let seen = faults.seen(ApiKey::Produce);
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| send(&producer, &topic, 0, 0..10));
+            embedded.runtime.block_on(faults.reached(ApiKey::Produce, seen + 3));
+            faults.clear();
+            sending.join().expect("it was delivered after all");
+        });
+        assert_eq!(in_sync(), 1);
+        assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..10));
+    }
 }

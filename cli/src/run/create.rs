@@ -1,8 +1,8 @@
 //! `millrace job`: creates a job for workers of its own. What an operator does in a cluster.
 
+use super::dead_letter_topic;
 use super::job_file::JobFile;
 use super::topics::Topics;
-use super::{dead_letter_topic, failure};
 use crate::args;
 use crate::input;
 use crate::job::{self, Surroundings};
@@ -52,13 +52,13 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
         archive: job::archive(input.manifest.as_ref()),
     };
     let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
-    if args.replaces.is_some() && is_prepared(&job, SystemClock::shared().as_ref()).map_err(failure)? {
+    if args.replaces.is_some() && is_prepared(&job, SystemClock::shared().as_ref())? {
         let JobIdentity { incarnation, .. } = &job.identity;
         return Err(Failure::user(format!(
             "incarnation {incarnation} of this job has been created already: go on with its file, or name that with --replaces"
         )));
     }
-    let tasks = prepare(&job, SystemClock::shared().as_ref()).map_err(failure)?;
+    let tasks = prepare(&job, SystemClock::shared().as_ref())?;
     let job = Job { parallelism: Some(tasks), ..job };
     let (prefix, out) = (job.identity.topic_prefix(), args.out.display().to_string());
     JobFile::new(job, spec).write(&args.out)?;
@@ -68,9 +68,9 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
 
 /// The savepoint that the job is to start from, if its plan may; what becomes of its state is told either way.
 fn permitted(args: &args::Job, location: &str, plan: &Plan) -> Result<Savepoint, Failure> {
-    let savepoint = Savepoint::open(location, plan).map_err(failure)?;
+    let savepoint = Savepoint::open(location, plan)?;
     let comparison = savepoint.comparison();
-    comparison.permit(args.allow_non_restored_state).map_err(failure)?;
+    comparison.permit(args.allow_non_restored_state)?;
     eprintln!("state of the savepoint {}:\n{comparison}", savepoint.manifest.savepoint);
     Ok(savepoint)
 }

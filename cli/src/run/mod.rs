@@ -10,6 +10,7 @@ mod embedded;
 mod topics;
 mod progress;
 mod supervise;
+mod termination;
 
 use crate::args;
 use crate::identity::JobDirectory;
@@ -19,7 +20,6 @@ use crate::report::Failure;
 use embedded::EmbeddedBroker;
 use millrace_job_runtime::control::Access;
 use millrace_job_runtime::env::SystemClock;
-use millrace_job_runtime::error::{Error, ErrorKind};
 use millrace_job_runtime::job::{Job, JobIdentity, Kafka};
 use millrace_job_runtime::worker::Worker;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
 
     let job = job(args, input, &home, kafka, identity.clone())?;
     let clock = SystemClock::shared();
-    let worker = Worker::start(job, clock.clone()).map_err(failure)?;
+    let worker = Worker::start(job, clock.clone())?;
     let outcome = runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock));
     if home.is_temporary() {
         topics.delete_own(&identity)?;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     if let Some(broker) = broker {
         runtime.block_on(broker.stop())?;
     }
-    outcome.map_err(failure)
+    Ok(outcome?)
 }
 
 /// Who may tell the worker what to do.
@@ -135,14 +135,6 @@ fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobI
         restore_from: None,
     };
     Ok(job::job(input.manifest.as_ref(), input.plan, surroundings))
-}
-
-pub(crate) fn failure(error: Error) -> Failure {
-    match error.kind {
-        ErrorKind::UserFault => Failure::User(error.to_string()),
-        ErrorKind::StandDown => Failure::StoodDown(error.to_string()),
-        ErrorKind::Retry | ErrorKind::RestartWorker | ErrorKind::FailJob => Failure::Job(error.to_string()),
-    }
 }
 
 /// Where the job's identity and state are: kept for the next run, or for this run only.

@@ -22,7 +22,7 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn new(kafka: &Kafka, may_create: bool) -> Result<Self, Failure> {
-        let admin = AdminClient::new(&ClientOptions::of_job(kafka)).map_err(super::failure)?;
+        let admin = AdminClient::new(&ClientOptions::of_job(kafka))?;
         Ok(Self { admin, bootstrap_servers: kafka.bootstrap_servers.clone(), may_create })
     }
 
@@ -31,11 +31,11 @@ impl Topics {
         let users = self.users(plan, dead_letter);
         let mut missing = Vec::new();
         for (topic, user) in &users {
-            if self.admin.describe(topic).map_err(super::failure)?.is_some() {
+            if self.admin.describe(topic)?.is_some() {
                 continue;
             }
             if self.may_create {
-                self.admin.create(topic, PARTITIONS, 1, &[]).map_err(super::failure)?;
+                self.admin.create(topic, PARTITIONS, 1, &[])?;
                 tracing::info!(topic, partitions = PARTITIONS, "created topic");
             } else {
                 missing.push(self.how_to_create(topic, user));
@@ -47,9 +47,9 @@ impl Topics {
     /// Deletes the topics that only this identity uses.
     pub(super) fn delete_own(&self, identity: &JobIdentity) -> Result<(), Failure> {
         let prefix = format!("{}.", identity.topic_prefix());
-        let mut topics = self.admin.topics().map_err(super::failure)?;
+        let mut topics = self.admin.topics()?;
         topics.retain(|topic| topic.starts_with(&prefix));
-        self.admin.delete(&topics).map_err(super::failure)
+        Ok(self.admin.delete(&topics)?)
     }
 
     /// Each topic of the job's Kafka with what it is for.

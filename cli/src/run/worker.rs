@@ -1,8 +1,9 @@
 //! `millrace worker`: one worker of a job, as a pod of a cluster runs it. Its exit code tells the operator
-//! whether to start it again.
+//! whether to start it again, and its termination message why.
 
 use super::job_file::JobFile;
-use super::{access, failure, io_runtime, logging, progress, supervise};
+use super::termination::TerminationLog;
+use super::{access, io_runtime, logging, progress, supervise};
 use crate::args;
 use crate::report::Failure;
 use millrace_job_runtime::env::SystemClock;
@@ -10,6 +11,11 @@ use millrace_job_runtime::job::{Job, JobIdentity};
 use millrace_job_runtime::worker::Worker;
 
 pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
+    let termination = TerminationLog::open(args.termination_log.as_deref())?;
+    run(args).inspect_err(|failure| termination.leave(&failure.condition()))
+}
+
+fn run(args: &args::Worker) -> Result<(), Failure> {
     let process = &args.process;
     let job = JobFile::read(&args.file, process.secrets.as_deref(), process.archive_url.as_deref())?;
     let job = Job {
@@ -25,6 +31,6 @@ pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
     let access = access(&args.process)?;
     let runtime = io_runtime()?;
     let clock = SystemClock::shared();
-    let worker = Worker::start(job, clock.clone()).map_err(failure)?;
-    runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock)).map_err(failure)
+    let worker = Worker::start(job, clock.clone())?;
+    Ok(runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock))?)
 }

@@ -4,14 +4,13 @@ use crate::args;
 use crate::input;
 use crate::plan::print_line;
 use crate::report::Failure;
-use crate::run::failure;
 use millrace_job_runtime::savepoint::compare::compare;
 use millrace_job_runtime::savepoint::manifest::{Manifest, ManifestOperator, ManifestTable};
 use millrace_job_runtime::storage::Storage;
 
 pub(crate) fn inspect(args: &args::InspectSavepoint) -> Result<(), Failure> {
-    let storage = Storage::existing(&args.location).map_err(failure)?;
-    let manifest = Manifest::read(&storage).map_err(failure)?;
+    let storage = Storage::existing(&args.location)?;
+    let manifest = Manifest::read(&storage)?;
     if args.json {
         let json = serde_json::to_string_pretty(&manifest)
             .map_err(|error| Failure::Job(format!("the manifest is no JSON: {error}")))?;
@@ -20,7 +19,7 @@ pub(crate) fn inspect(args: &args::InspectSavepoint) -> Result<(), Failure> {
     print_line(&summary(&manifest))?;
     let Some(file) = &args.against else { return Ok(()) };
     let input = input::read(file)?;
-    let comparison = compare(&manifest, &input.plan).map_err(failure)?;
+    let comparison = compare(&manifest, &input.plan)?;
     print_line(&format!("under {}:\n{comparison}", file.display()))
 }
 

@@ -4,4 +4,5 @@
 mod command;
 mod check;
 mod run;
+mod worker;
 mod example;

@@ -23,8 +23,9 @@ mod tests;
 #[cfg(test)]
 mod s3_tests;
 
-use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::job::{ArchiveSettings, JobIdentity};
+use crate::state::volume::VolumeContext;
 use crate::storage::{Storage, Stored};
 use manifest::Manifest;
 use millrace_protocol::record::Checkpoint;
@@ -61,18 +62,18 @@ impl Archive {
     /// Copies a checkpoint into a directory, where RocksDB can open it.
     ///
     /// # Errors
-    /// `FailJob` where objects of it are missing, damaged or another job's: then it is of no use. Others say nothing
-    /// about the checkpoint.
+    /// `FailJob` where objects of it are missing, damaged or another job's: then it is of no use. Others, and those of
+    /// the volume, say nothing about the checkpoint.
     pub fn fetch(&self, task: u32, checkpoint: &Checkpoint, directory: &Path) -> Result<()> {
         let manifest = self.manifest(task, &checkpoint.manifest, Some(&checkpoint.sha256))?;
         std::fs::create_dir_all(directory)
-            .or_kind(ErrorKind::RestartWorker, format!("could not make {}", directory.display()))?;
+            .on_volume(directory, || format!("could not make {}", directory.display()))?;
         parallel::for_each(&manifest.files, FETCHES, |file| {
             let expected = Stored { bytes: file.bytes, sha256: file.sha256.clone() };
             let path = directory.join(&file.name);
             self.storage.get_file(&file.object, &expected, &path)?;
             let durable = std::fs::File::open(&path).and_then(|file| file.sync_all());
-            durable.or_kind(ErrorKind::RestartWorker, format!("writing {}", path.display()))
+            durable.on_volume(&path, || format!("could not write {}", path.display()))
         })
     }
 

@@ -3,6 +3,7 @@
 
 use super::task::{Published, TaskArchive};
 use super::{Archive, CHECKPOINTS, FILES};
+use crate::condition::Reason;
 use crate::error::{ErrorKind, Result};
 use crate::job::{ArchiveSettings, JobIdentity};
 use crate::state::store::{StoreMemory, TaskStore};
@@ -267,6 +268,18 @@ fn what_is_damaged_missing_or_another_jobs_is_of_no_use() {
     let error = archive.fetch(1, &record(&published), volume.path()).unwrap_err();
     assert!(error.to_string().contains("it is of task 0 of job ns/job (uid, incarnation 1), not of task 1"), "{error}");
     assert_eq!(fetched(&archive, &published).unwrap(), read(&directory));
+}
+
+#[test]
+fn a_volume_that_is_full_says_nothing_about_the_checkpoint() {
+    let (place, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let archive = archive_in(place.path());
+    let directory = checkpoint(volume.path(), &[("1.sst", "one")]);
+    let published = archive.task(0, 5, true).publish(&directory, &applied(1)).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", target.path().join("1.sst")).unwrap();
+    let error = archive.fetch(0, &record(&published), target.path()).unwrap_err();
+    assert_eq!(error.reason(), Reason::VolumeFull, "{error}");
 }
 
 #[test]

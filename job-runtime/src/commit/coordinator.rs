@@ -15,6 +15,7 @@ use crate::savepoint::pause::{CommittedTask, Pause, WriteRequest};
 use crate::savepoint::write::{self, WriteTasks};
 use crate::state::StateChanges;
 use crate::state::checkpointer::Checkpointer;
+use crate::watch::CommitUnderWay;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::epoch::{Effect, EpochMachine, EpochSettings, Event};
 use millrace_protocol::record::{LogRecord, Release};
@@ -67,6 +68,7 @@ pub struct Coordinator<'a> {
     pub pause: Arc<Pause>,
     pub checkpointer: Checkpointer,
     pub covers: Covers,
+    pub under_way: Arc<CommitUnderWay>,
     /// By task: where a start from the next checkpoint begins to read the log; at first behind our claims.
     pub read_from: BTreeMap<u32, i64>,
     pub metrics: Arc<Metrics>,
@@ -160,6 +162,7 @@ impl Coordinator<'_> {
         match effect {
             Effect::EndEpoch { epoch, heartbeat, .. } => {
                 progressing.ended_at = self.clock.monotonic();
+                self.under_way.begin(progressing.ended_at);
                 self.gate.request_end(epoch, heartbeat);
                 self.router.wake_all();
             }
@@ -173,6 +176,7 @@ impl Coordinator<'_> {
                 return Ok(machine.step(Event::Committed { retried }, self.clock.monotonic()));
             }
             Effect::Open { epoch, reuse } => {
+                self.under_way.end();
                 if reuse {
                     // What was committed before still holds.
                     self.pause.committed(still(&progressing.prepared));

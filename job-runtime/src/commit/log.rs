@@ -1,7 +1,9 @@
 //! The topic of a job's task logs: its names, making and checking it, reading and writing its partitions.
 //! What its records mean is the protocol's business.
 
+use super::own_topics::{KEPT_FOR_EVER, keep_for_ever};
 use crate::batch::SourceRecords;
+use crate::condition::Reason;
 use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity};
@@ -18,9 +20,6 @@ use std::time::Duration;
 
 /// How long Kafka may be out of reach before a start is given up (and tried again by the supervisor).
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Without these the log, or an exchange, would lose records that nobody has read.
-const KEPT_FOR_EVER: [(&str, &str); 3] =
-    [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
 
 impl JobIdentity {
     /// First part of the names of the job's own topics.
@@ -65,7 +64,8 @@ pub fn ensure_topic(
         return Err(Error::fail_job(format!(
             "the job's topic {topic} does not exist: if the job is new, make its topics first (millrace job); if not, it \
              was deleted, and the job has to be restored from a savepoint or started anew"
-        )));
+        ))
+        .because(Reason::LogLost));
     }
     if !existed {
         let partitions = i32::try_from(tasks).expect("at most 1024 tasks");
@@ -79,18 +79,10 @@ pub fn ensure_topic(
             "the job's topic {topic} has {} partitions, the job {tasks} tasks: the parallelism of a running job changes \
              only through a savepoint",
             description.partitions.len(),
-        )));
+        ))
+        .because(Reason::InvalidJob));
     }
-    let config = retrying(PATIENCE, clock, || admin.config(topic))?;
-    for (option, expected) in KEPT_FOR_EVER {
-        let value = config.get(option).map_or("", String::as_str);
-        if value != expected {
-            return Err(Error::fail_job(format!(
-                "the job's topic {topic} has {option}={value}, which would lose state: set it back to {expected} \
-                 (kafka-configs --alter --topic {topic} --add-config {option}={expected})"
-            )));
-        }
-    }
+    retrying(PATIENCE, clock, || keep_for_ever(admin, topic))?;
     Ok((description.id, existed))
 }
 

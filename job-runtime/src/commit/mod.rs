@@ -1,10 +1,13 @@
 //! Exactly once: performs with Kafka and RocksDB what the machines of `millrace-protocol` ask for.
 //!
-//! `log` is the task logs' topic, `recover` finds a state that a log goes on from, `start` brings a worker to where
-//! its last commit left it, `succession` ends the logs of earlier incarnations, `gate` is what threads and coordinator tell each other, `covers` writes images and
-//! cuts the logs for them, `coordinator` ends and commits epochs.
+//! `own_topics` are the topics that are the job's own, `log` is that of the task logs, `recover` finds a state that a log goes on from, `start` brings a worker to where
+//! its last commit left it under the name that `holder` keeps, `succession` ends the logs of earlier incarnations, `gate`
+//! is what threads and coordinator tell each other, `covers` writes images and cuts the logs for them, `coordinator`
+//! ends and commits epochs.
 
+pub mod own_topics;
 pub mod log;
+pub mod holder;
 pub mod recover;
 pub mod start;
 mod succession;

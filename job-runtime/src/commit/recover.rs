@@ -7,10 +7,11 @@
 
 use super::log::{LogReader, PATIENCE};
 use super::start::StartRequest;
-use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::admin::retrying;
 use crate::state::corruption;
 use crate::state::store::{StoreMemory, TaskStore};
+use crate::state::volume::VolumeContext;
 use millrace_protocol::ProtocolError;
 use millrace_protocol::record::{Checkpoint, LogRecord};
 use millrace_protocol::recover::{Base, CompleteImage, Cover, CoverSearch, LogRange, base};
@@ -128,7 +129,7 @@ impl<'a> Recovery<'a> {
     fn discard(&self, task: u32) -> Result<()> {
         let path = self.path(task);
         remove(&path)?;
-        corruption::unmark(&path).or_kind(ErrorKind::FailJob, format!("could not unmark {}", path.display()))
+        corruption::unmark(&path)
     }
 
     /// Fills new stores from covers, and puts them into the places of those that were there.
@@ -156,7 +157,7 @@ impl<'a> Recovery<'a> {
         for task in tasks {
             let (from, to) = (TaskStore::path_in(&filling, task), self.path(task));
             let operation = || format!("could not move {} to {}", from.display(), to.display());
-            std::fs::rename(&from, &to).or_kind(ErrorKind::FailJob, operation())?;
+            std::fs::rename(&from, &to).on_volume(&to, operation)?;
             let store = self.open(&self.request.job.state_directory, task)?;
             self.recovered.stores.insert(task, store);
         }
@@ -212,7 +213,7 @@ impl<'a> Recovery<'a> {
             };
             match self.fetch(task, &checkpoint, filling) {
                 Ok(()) => return Ok(None),
-                Err(error) if error.kind == ErrorKind::FailJob => {
+                Err(error) if is_of_no_use(&error) => {
                     tracing::warn!(task, %error, "a checkpoint in the archive is of no use");
                     self.recovered.damaged.insert(task);
                     remove(&TaskStore::path_in(filling, task))?;
@@ -252,6 +253,12 @@ impl<'a> Recovery<'a> {
         tracing::info!(task, bytes = checkpoint.bytes, seconds, "fetched a checkpoint from the archive");
         Ok(())
     }
+}
+
+/// Whether an error says that a checkpoint can't be used. A volume that is full is no fault of what was to be written
+/// there.
+fn is_of_no_use(error: &Error) -> bool {
+    error.kind == ErrorKind::FailJob && !error.reason().is_of_volume()
 }
 
 /// The newest cover in each of some logs.
@@ -299,8 +306,22 @@ pub(super) fn ranges(
 fn remove(directory: &Path) -> Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::fail_job(format!("could not remove {}", directory.display())).caused_by(error))
+            Err(error).on_volume(directory, || format!("could not remove {}", directory.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::condition::Reason;
+
+    #[test]
+    fn a_checkpoint_is_not_given_up_for_a_volume_that_does_not_take_it() {
+        let full = Error::fail_job("no space").because(Reason::VolumeFull);
+        assert!(!is_of_no_use(&Error::fail_job("it makes no store").caused_by(full)));
+        assert!(is_of_no_use(&Error::fail_job("it is damaged")));
+        assert!(!is_of_no_use(&Error::restart_worker("the archive is out of reach")));
     }
 }

@@ -7,7 +7,7 @@ use super::recover::{Origin, Recovered, recover};
 use super::succession::succeed;
 use crate::archive::Archive;
 use crate::env::Clock;
-use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::{ClientOptions, TransactionalProducer};
@@ -259,20 +259,5 @@ impl<'a> Start<'a> {
             (task, read + (u128::from(read) * u128::from(unread) / u128::from(offsets)) as u64)
         };
         logs.iter().map(tail).collect()
-    }
-}
-
-/// Who works in a state directory: kept there, so that the same directory may claim again at once.
-pub fn holder(job: &Job) -> Result<String> {
-    let path = job.state_directory.join("holder");
-    let operation = || format!("could not read or write {}", path.display());
-    std::fs::create_dir_all(&job.state_directory).or_kind(ErrorKind::FailJob, operation())?;
-    match std::fs::read_to_string(&path) {
-        Ok(holder) if !holder.trim().is_empty() => Ok(holder.trim().to_owned()),
-        _ => {
-            let holder = uuid::Uuid::new_v4().to_string();
-            std::fs::write(&path, &holder).or_kind(ErrorKind::FailJob, operation())?;
-            Ok(holder)
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! What went wrong with a request, in the form of RFC 9457: what and why, and what to do.
 
+use crate::condition::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::savepoint::pause::Refusal;
 use axum::http::{StatusCode, header};
@@ -11,12 +12,15 @@ pub(super) struct Problem {
     status: u16,
     title: &'static str,
     detail: String,
+    /// Where an error of the worker is behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
 }
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { status: status.as_u16(), title, detail: detail.into() }
+        Self { status: status.as_u16(), title, detail: detail.into(), reason: None }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
@@ -66,7 +70,7 @@ impl From<Error> for Problem {
             ErrorKind::Retry | ErrorKind::RestartWorker => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::FailJob | ErrorKind::StandDown => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.to_string())
+        Self { reason: Some(error.reason()), ..Self::new(status, error.to_string()) }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The paths as a client of HTTP sees them, over a real socket.
 
 use super::*;
+use crate::condition::Reason;
 use crate::env::ManualClock;
+use crate::error::Error;
 use crate::job::{ErrorPolicies, ErrorPolicy, JobIdentity, Kafka, MemoryLimits};
 use millrace_planner::plan::{PLAN_VERSION, Plan};
 use std::collections::BTreeMap;
@@ -81,6 +83,7 @@ pub(crate) fn job() -> Job {
         threads: None,
         memory: MemoryLimits::default(),
         state_size_limit: None,
+        topic_check_interval: Job::default_topic_check_interval(),
     }
 }
 
@@ -173,4 +176,23 @@ fn the_description_has_every_path_and_every_path_is_there() {
     let source = include_str!("mod.rs");
     let routes = source.matches(".route(\"").count();
     assert_eq!(routes, paths.len(), "a route is not described");
+}
+
+#[test]
+fn the_status_says_why_a_worker_does_not_run_and_what_stands_against_one_that_does() {
+    let served = Served::start(Access::Loopback);
+    let status = || serde_json::from_str::<serde_json::Value>(&served.get("/api/v1/status").2).expect("JSON");
+    let metrics = &served.worker.metrics;
+    let error = Error::restart_worker("the disk is full").because(Reason::VolumeFull);
+    metrics.set_ill(Phase::Restarting, &error);
+    metrics.set_phase(Phase::Restoring);
+    let problem = serde_json::json!({"reason": "VolumeFull", "message": "the disk is full"});
+    assert_eq!(status()["problem"], problem, "it stands until the worker runs again");
+    metrics.conditions.set_warning(Reason::LogNotKept, "topic", Some("set it back".into()));
+    metrics.set_well(Phase::Running);
+    let text = served.get("/metrics").2;
+    assert!(text.contains("millrace_condition{reason=\"VolumeFull\"} 0\n"), "{text}");
+    assert!(text.contains("millrace_condition{reason=\"LogNotKept\"} 1\n"), "{text}");
+    assert_eq!(status()["problem"], serde_json::Value::Null);
+    assert_eq!(status()["warnings"], serde_json::json!([{"reason": "LogNotKept", "message": "set it back"}]));
 }

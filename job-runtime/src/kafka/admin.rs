@@ -13,7 +13,7 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 /// How long one admin call may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub struct AdminClient {
     client: KafkaAdmin<DefaultClientContext>,
@@ -25,6 +25,8 @@ pub struct AdminClient {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicDescription {
     pub partitions: Vec<i32>,
+    /// Replicas of each that are in sync.
+    pub in_sync: Vec<usize>,
     /// Changes when a topic is deleted and made again; empty where the broker tells none.
     pub id: String,
 }
@@ -40,13 +42,17 @@ impl AdminClient {
         Ok(Self { client, bootstrap_servers: cluster.bootstrap_servers.clone(), runtime })
     }
 
+    pub(super) fn native(&self) -> *mut sys::rd_kafka_t {
+        self.client.inner().native_ptr()
+    }
+
     /// None where the topic doesn't exist. It never makes one, as asking for metadata would on a broker that
     /// creates topics by itself.
     pub fn describe(&self, topic: &str) -> Result<Option<TopicDescription>> {
         let operation = || format!("could not ask Kafka at {} about topic {topic}", self.bootstrap_servers);
         let name = c_string(topic);
         let mut names = [name.as_ptr()];
-        let rk = self.client.inner().native_ptr();
+        let rk = self.native();
         // SAFETY: every object made here is destroyed here, once, in the reverse order; results are only
         // read while their event lives.
         let described = unsafe {
@@ -196,12 +202,17 @@ unsafe fn description_of(
         }
         let mut count = 0;
         let infos = sys::rd_kafka_TopicDescription_partitions(description, &mut count);
-        let mut partitions: Vec<i32> =
-            (0..count).map(|i| sys::rd_kafka_TopicPartitionInfo_partition(*infos.add(i))).collect();
-        partitions.sort_unstable();
+        let partition = |i| {
+            let (info, mut in_sync) = (*infos.add(i), 0);
+            sys::rd_kafka_TopicPartitionInfo_isr(info, &mut in_sync);
+            (sys::rd_kafka_TopicPartitionInfo_partition(info), in_sync)
+        };
+        let mut found: Vec<(i32, usize)> = (0..count).map(partition).collect();
+        found.sort_unstable();
+        let (partitions, in_sync) = found.into_iter().unzip();
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
         let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
-        Ok(Some(TopicDescription { partitions, id }))
+        Ok(Some(TopicDescription { partitions, in_sync, id }))
     }
 }
 

@@ -4,6 +4,7 @@
 use super::ClientOptions;
 use super::native::{c_string, error_text, millis};
 use crate::batch::SourceRecords;
+use crate::condition::Reason;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -329,11 +330,12 @@ impl Message {
             code if is_out_of_range(code) => Err(Error::fail_job(format!(
                 "the position of {place} is no longer in the topic ({detail}): its retention has removed records that \
                  the job has not read. Restore from a savepoint, or start a new job at the position you choose"
-            ))),
+            ))
+            .because(Reason::SourceRecordsGone)),
             RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
             | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => {
-                Err(Error::fail_job(format!("source {place} no longer exists ({detail})")))
+                Err(Error::fail_job(format!("source {place} no longer exists ({detail})")).because(Reason::SourceGone))
             }
             RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED | RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED => {
                 Err(Error::fail_job(format!("not allowed to read {place} ({detail}): grant READ on the topic")))

@@ -7,6 +7,8 @@ pub mod config;
 pub mod consumer;
 pub mod producer;
 pub mod admin;
+mod topic_config;
+pub mod replicas;
 
 pub use config::ClientOptions;
 pub use consumer::{FetchQueue, Fetched, PartitionConsumer};

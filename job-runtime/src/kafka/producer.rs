@@ -4,6 +4,7 @@
 
 use super::ClientOptions;
 use super::native::{ErrorBuffer, NativeError, c_string, error_text, millis};
+use crate::condition::Reason;
 use crate::error::{Error, ErrorKind, Result};
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaRespErr;
@@ -133,7 +134,8 @@ impl TransactionalProducer {
             Some(error) => Err(Error::retry(format!(
                 "could not register transactional id {}: {}",
                 self.transactional_id, error.message
-            ))),
+            ))
+            .because(Reason::TransactionFailed)),
         }
     }
 
@@ -158,14 +160,14 @@ impl TransactionalProducer {
             None if requests <= 1 => CommitOutcome::Clean,
             None => CommitOutcome::Retried,
             // Without EndTxn nothing can have been committed, whatever went wrong.
-            Some(error) if requests == 0 => CommitOutcome::Aborted(Error::restart_worker(format!(
-                "the transaction was not committed: {}",
-                describe(&error)
-            ))),
-            Some(error) => CommitOutcome::Unknown(Error::restart_worker(format!(
-                "the commit's outcome is unknown: {}",
-                describe(&error)
-            ))),
+            Some(error) if requests == 0 => CommitOutcome::Aborted(
+                Error::restart_worker(format!("the transaction was not committed: {}", describe(&error)))
+                    .because(Reason::TransactionFailed),
+            ),
+            Some(error) => CommitOutcome::Unknown(
+                Error::restart_worker(format!("the commit's outcome is unknown: {}", describe(&error)))
+                    .because(Reason::TransactionFailed),
+            ),
         }
     }
 
@@ -304,7 +306,7 @@ impl ProducerTopic {
                 Error::user_fault(format!("{message}: raise the topic's max.message.bytes, or make the rows smaller"))
             }
             RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Error::fail_job(message),
-            _ => Error::restart_worker(message),
+            _ => Error::restart_worker(message).because(Reason::TransactionFailed),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! beginning.
 
 use super::{AssignedPartition, PartitionId};
+use crate::condition::Reason;
 use crate::env::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::admin::{AdminClient, TopicDescription, retrying};
@@ -45,7 +46,8 @@ pub fn describe_topics(table: &str, topics: &Topics, admin: &AdminClient, clock:
                 return Err(Error::user_fault(format!(
                     "topic {name} of table {table} does not exist: create it first \
                      (kafka-topics --create --topic {name} --partitions N)"
-                )));
+                ))
+                .because(Reason::SourceGone));
             }
         }
     }
@@ -107,7 +109,8 @@ impl Startup<'_> {
             return Err(Error::fail_job(format!(
                 "{topic}-{partition}, which the job has read, no longer exists: its topic was deleted, or made again with \
                  fewer partitions. Start the job anew, or restore the topic"
-            )));
+            ))
+            .because(Reason::SourceGone));
         }
         Ok(positions)
     }
@@ -220,5 +223,6 @@ pub fn same_topic(topic: &str, id: &str, description: &TopicDescription) -> Resu
         "topic {topic} was deleted and made again since the job's last commit (topic id {id} then, {} now): its offsets mean \
          other records. Start the job anew to read it from its beginning",
         description.id
-    )))
+    ))
+    .because(Reason::SourceGone))
 }

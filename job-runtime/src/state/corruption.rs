@@ -1,6 +1,8 @@
 //! What becomes of a store that RocksDB finds corrupt: it is marked by a file beside it, and the worker starts
 //! again. The start that finds the mark replaces the store; a cache needs no repair.
 
+use super::volume::{self, VolumeContext};
+use crate::condition::Reason;
 use crate::error::{Error, ErrorKind, Result};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,9 +18,11 @@ pub fn is_marked(path: &Path) -> bool {
 }
 
 /// The store in `path` is a sound one again, or gone.
-pub fn unmark(path: &Path) -> io::Result<()> {
+pub fn unmark(path: &Path) -> Result<()> {
     match std::fs::remove_file(mark_of(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).on_volume(path, || format!("could not unmark {}", path.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -28,13 +32,16 @@ pub fn unmark(path: &Path) -> io::Result<()> {
 pub fn failure(path: &Path, operation: String, error: rocksdb::Error) -> Error {
     let gone = error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("No such file");
     if error.kind() != rocksdb::ErrorKind::Corruption && !gone {
-        return Error::fail_job(operation).caused_by(error);
+        return volume::rocksdb_failure(path, &operation, &error).unwrap_or_else(|| match error.kind() {
+            rocksdb::ErrorKind::IOError => Error::fail_job(operation).because(Reason::VolumeFailed).caused_by(error),
+            _ => Error::fail_job(operation).caused_by(error),
+        });
     }
     match std::fs::write(mark_of(path), error.as_ref()) {
         Ok(()) => Error::restart_worker(format!("{operation}: it is corrupt, and will be replaced")).caused_by(error),
         Err(unmarked) => {
-            Error::fail_job(format!("{operation}: it is corrupt, and can't be marked as that ({unmarked})"))
-                .caused_by(error)
+            let operation = format!("{operation}: it is corrupt ({error}), and can't be marked as that");
+            volume::failure(path, operation, unmarked)
         }
     }
 }

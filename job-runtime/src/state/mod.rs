@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 
 mod coalesce;
 pub(crate) use coalesce::end_of_prefix;
+pub mod volume;
 pub mod corruption;
 pub mod store;
 pub mod image;

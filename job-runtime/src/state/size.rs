@@ -2,6 +2,7 @@
 //! the operators' memory is.
 
 use super::store::TaskStore;
+use crate::condition::Reason;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +61,8 @@ impl SizeWatch {
                 "the state of task {task} takes {bytes} bytes on its volume, and spec.state.sizeLimit allows {limit}: raise \
                  the limit, and the volume's size if need be, or let the job keep less: shorter windows, fewer keys. \
                  Nothing is lost; with a higher limit the job goes on from its last commit"
-            )));
+            ))
+            .because(Reason::StateTooLarge));
         }
         if bytes < limit / 5 * 4 {
             self.near.remove(&task);

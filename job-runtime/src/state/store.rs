@@ -6,7 +6,9 @@ use super::coalesce::{Coalesced, end_of_prefix};
 use super::corruption::{StoreContext, open_failure};
 use super::image::ImageSource;
 use super::spill::{OperatorMemory, Spill, StoreProgress};
+use super::volume::VolumeContext;
 use super::{EntryVisitor, KEY_PREFIX, StateEntries};
+use crate::condition::Reason;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use millrace_protocol::replay::Applied;
 use rocksdb::properties::ESTIMATE_LIVE_DATA_SIZE;
@@ -81,7 +83,7 @@ impl TaskStore {
     pub fn open(directory: &Path, job: &str, incarnation: u32, task: u32, memory: &StoreMemory) -> Result<Self> {
         let path = Self::path_in(directory, task);
         let operation = || format!("could not open the state in {}", path.display());
-        std::fs::create_dir_all(&path).or_kind(ErrorKind::FailJob, operation())?;
+        std::fs::create_dir_all(&path).on_volume(&path, operation)?;
         // By its name there is a handle to it, which the batched look-up asks for.
         let family = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options(memory));
         let opened = DB::open_cf_descriptors(&options(memory), &path, [family]);
@@ -95,7 +97,7 @@ impl TaskStore {
             Some(found) if found.job == job && found.incarnation < incarnation => {
                 tracing::info!(path = %path.display(), found.incarnation, "removing what an earlier incarnation has left");
                 drop(store);
-                std::fs::remove_dir_all(&path).or_kind(ErrorKind::FailJob, operation())?;
+                std::fs::remove_dir_all(&path).on_volume(&path, operation)?;
                 return Self::open(directory, job, incarnation, task, memory);
             }
             Some(found) => {
@@ -107,7 +109,8 @@ impl TaskStore {
                     found.job,
                     found.incarnation,
                     found.format,
-                )));
+                ))
+                .because(Reason::VolumeForeign));
             }
         }
         store.applied = store.own_entry("applied")?;

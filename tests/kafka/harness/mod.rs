@@ -7,11 +7,13 @@ pub(crate) mod records;
 pub(crate) mod process;
 pub(crate) mod job;
 pub(crate) mod workers;
+pub(crate) mod mount;
 pub(crate) mod proxy;
 pub(crate) mod wire;
 
 pub(crate) use cluster::Kafka;
 pub(crate) use job::{Errors, Job, run_bounded};
+pub(crate) use mount::Mount;
 pub(crate) use process::Millrace;
 pub(crate) use proxy::Proxy;
 pub(crate) use random::Random;

@@ -1,7 +1,7 @@
 //! A `millrace` process: started, watched through its log and status, killed, stopped, and in any case gone
 //! when the test is. The command is built first, once.
 
-use super::PATIENCE;
+use super::{Mount, PATIENCE};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -111,7 +111,18 @@ impl Output {
 
 impl Millrace {
     pub(crate) fn start(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        let mut process = Command::new(command())
+        Self::spawn(Command::new(command()), arguments)
+    }
+
+    /// The same where a mounted volume is seen.
+    pub(crate) fn start_inside(mount: &Mount, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let mut inside = mount.inside();
+        inside.arg(command());
+        Self::spawn(inside, arguments)
+    }
+
+    fn spawn(mut command: Command, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let mut process = command
             .args(arguments)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())

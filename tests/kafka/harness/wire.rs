@@ -1,12 +1,14 @@
-//! Requests about transactions that clients hide or can't send, in Kafka's protocol, one connection each:
-//! what state a transaction is in, and a request to end it that nobody waits for any more.
+//! Requests that clients hide or can't send, in Kafka's protocol, one connection each: what state a transaction is
+//! in, a request to end it that nobody waits for any more, and one setting of a topic changed without the others.
 
 use super::PATIENCE;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{
-    DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, ProducerId, RequestHeader, ResponseHeader,
-    TransactionalId,
+    DescribeConfigsRequest, DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest, ProducerId, RequestHeader, ResponseHeader, TransactionalId,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use std::io::{Read, Write};
@@ -17,6 +19,31 @@ use std::time::Instant;
 const TRANSACTION: i8 = 1;
 /// The version that librdkafka sends. From 5 on the epoch rises with each transaction (KIP-890, part 2).
 const END_TXN_VERSION: i16 = 1;
+
+/// Topics, among what has settings.
+const TOPIC: i8 = 2;
+
+/// Sets one setting of a topic, and leaves the others.
+pub(crate) fn set_config(bootstrap: &str, topic: &str, setting: &str, value: &str) -> Result<(), ResponseError> {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    // Operation 0 sets.
+    let change = AlterableConfig::default().with_name(text(setting)).with_value(Some(text(value)));
+    let resource = AlterConfigsResource::default().with_resource_type(TOPIC).with_resource_name(text(topic));
+    let resources = vec![resource.with_configs(vec![change])];
+    let request = IncrementalAlterConfigsRequest::default().with_resources(resources);
+    let altered = ask(bootstrap, &request, 1).responses.pop().expect("an answer for each topic");
+    ResponseError::try_from_code(altered.error_code).map_or(Ok(()), Err)
+}
+
+/// A setting of a topic.
+pub(crate) fn config(bootstrap: &str, topic: &str, setting: &str) -> String {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let resource = DescribeConfigsResource::default().with_resource_type(TOPIC).with_resource_name(text(topic));
+    let resources = vec![resource.with_configuration_keys(Some(vec![text(setting)]))];
+    let found = ask(bootstrap, &DescribeConfigsRequest::default().with_resources(resources), 4);
+    let value = found.results.into_iter().flat_map(|topic| topic.configs).find_map(|config| config.value);
+    value.unwrap_or_else(|| panic!("{topic} has no setting {setting}")).to_string()
+}
 
 /// Who may write under a transactional id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

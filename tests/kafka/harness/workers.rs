@@ -3,7 +3,7 @@
 //! the one between can still be at work in it.
 
 use super::process::Ended;
-use super::{Job, Millrace};
+use super::{Job, Millrace, Mount};
 use std::path::{Path, PathBuf};
 
 pub(crate) struct Workers<'a> {
@@ -58,12 +58,32 @@ impl<'a> Workers<'a> {
 
     /// The same with a state directory of this name.
     pub(crate) fn start_in(&self, state_dir: &str, generation: u32, ordinal: u32, replicas: u32) -> Millrace {
+        Millrace::start(self.arguments(state_dir, generation, ordinal, replicas))
+    }
+
+    /// The only worker of a generation, on a volume that is mounted for it.
+    pub(crate) fn start_on(&self, mount: &Mount, state_dir: &str, generation: u32) -> Millrace {
+        Millrace::start_inside(mount, self.arguments(state_dir, generation, 0, 1))
+    }
+
+    fn arguments(&self, state_dir: &str, generation: u32, ordinal: u32, replicas: u32) -> Vec<String> {
         let numbers = [("--generation", generation), ("--ordinal", ordinal), ("--replicas", replicas)];
         let mut arguments = vec!["worker".to_owned(), self.file.display().to_string()];
         arguments.extend(numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]));
         arguments.extend(["--state-dir".to_owned(), self.volume(state_dir).display().to_string()]);
+        arguments.extend(["--termination-log".to_owned(), self.termination_log(state_dir).display().to_string()]);
         arguments.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
-        Millrace::start(arguments)
+        arguments
+    }
+
+    fn termination_log(&self, state_dir: &str) -> PathBuf {
+        self.job.folder().join(format!("{state_dir}.termination-log"))
+    }
+
+    /// Why the worker with this state directory has ended, as it has left it behind.
+    pub(crate) fn reason(&self, state_dir: &str) -> serde_json::Value {
+        let left = std::fs::read_to_string(self.termination_log(state_dir)).expect("a worker makes it when it starts");
+        serde_json::from_str(&left).unwrap_or_else(|error| panic!("{error}: {left:?}"))
     }
 
     /// Starts every worker of a generation.

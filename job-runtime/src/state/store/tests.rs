@@ -299,3 +299,38 @@ fn what_was_applied_ahead_is_not_said_to_be_there_and_may_be_applied_again() {
     store.apply([third.as_bytes()], applied(3)).unwrap();
     assert_eq!(contents(&store, 7), expected);
 }
+
+/// Lets whatever RocksDB writes next into a store end in a full disk.
+fn fill_up(store: &TaskStore) -> Vec<PathBuf> {
+    let numbers = (1..200).map(|number| store.path.join(format!("{number:06}.sst")));
+    let next: Vec<PathBuf> = numbers.filter(|path| !path.exists()).collect();
+    next.iter().for_each(|path| std::os::unix::fs::symlink("/dev/full", path).unwrap());
+    next
+}
+
+#[test]
+fn a_checkpoint_on_a_full_volume_fails_by_that_name_and_costs_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = StoreMemory::new(8 << 20, 1);
+    let mut changes = StateChanges::default();
+    changes.put(7, 1, 3, b"a", b"1");
+    let full = {
+        let mut store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+        store.apply([changes.as_bytes()], applied(1)).unwrap();
+        store.checkpoint().unwrap();
+        let full = fill_up(&store);
+        changes.put(7, 1, 3, b"b", b"2");
+        store.apply([changes.as_bytes()], applied(2)).unwrap();
+        let error = store.checkpoint().unwrap_err();
+        assert_eq!((error.kind, error.reason()), (ErrorKind::FailJob, Reason::VolumeFull), "{error}");
+        let (path, text) = (directory.path().display().to_string(), error.to_string());
+        assert!(text.contains(&path) && text.contains("bytes free") && text.contains("Nothing is lost"), "{error}");
+        full
+    };
+    // Those that RocksDB has tried are gone with its attempt.
+    full.iter().filter(|path| path.is_symlink()).for_each(|path| std::fs::remove_file(path).unwrap());
+    assert!(!crate::state::corruption::is_marked(&TaskStore::path_in(directory.path(), 0)), "nothing is corrupt");
+    let store = TaskStore::open(directory.path(), "uid", 1, 0, &memory).unwrap();
+    assert_eq!(store.applied(), Some(&applied(1)), "as of the last checkpoint");
+    assert_eq!(contents(&store, 7), [(b"a".to_vec(), b"1".to_vec())]);
+}

@@ -5,7 +5,7 @@ mod oracle;
 
 use self::oracle::Oracle;
 use super::*;
-use crate::env::ManualClock;
+use crate::env::{Clock, ManualClock, SteadyClock};
 use crate::operators::local_window_aggregate::LocalWindowAggregate;
 use crate::operators::testing::{Collected, SpillStore, Spilling, Store, context, event, spilling};
 use arrow_array::{BooleanArray, Int32Array, Int64Array, StringArray};
@@ -475,6 +475,47 @@ fn a_clock_that_went_back_counts_rows_in_the_open_window() {
     global.process(0, partials.batches.remove(0), &context(&*clock, at(1_035)), &mut output).unwrap();
     assert!(global.advance(&context(&*clock, at(1_040)), &mut output).unwrap());
     assert_eq!(lines(&output.batches)[0][7..], ["1030", "1040", "1039"]);
+}
+
+/// A row now, into both phases; then time comes to now.
+fn row_now(phases: &mut (LocalWindowAggregate, GlobalWindowAggregate), clock: &dyn Clock, output: &mut Collected) {
+    let (local, global) = phases;
+    let progress = Progress { processing: clock.now_millis(), ..Progress::START };
+    let (context, mut partials) = (context(clock, progress), Collected::default());
+    local.process(0, batch(&rows_at(&[0]), false), &context, &mut partials).unwrap();
+    local.flush(&context, &mut partials).unwrap();
+    partials.batches.into_iter().for_each(|batch| global.process(0, batch, &context, output).unwrap());
+    assert!(global.advance(&context, output).unwrap());
+}
+
+#[test]
+fn a_clock_that_jumps_neither_loses_nor_doubles_rows_of_processing_time_nor_holds_them_back() {
+    const HOUR: i64 = 3_600_000;
+    let wall = ManualClock::at(100 * HOUR);
+    let clock = SteadyClock::over(wall.clone());
+    let (mut phases, mut output) = (phases(tumble(10), false), Collected::default());
+    let mut rows = 0;
+    for jump in [0, 24 * HOUR, -25 * HOUR, -HOUR, 0, 2 * HOUR, -60 * HOUR] {
+        wall.jump(jump);
+        let fired = output.rows();
+        for _ in 0..100 {
+            wall.set(wall.monotonic().as_millis() as i64 + 3);
+            row_now(&mut phases, clock.as_ref(), &mut output);
+            rows += 1;
+        }
+        // Of 300 ms, at half the speed if it has to be.
+        assert!(output.rows() >= fired + 14, "{jump}: {} windows fired", output.rows() - fired);
+    }
+    wall.jump(1_000 * HOUR);
+    row_now(&mut phases, clock.as_ref(), &mut output);
+    let lines = lines(&output.batches);
+    let counted: u64 = lines.iter().map(|line| line[1].parse::<u64>().expect("a count")).sum();
+    assert_eq!(counted, rows, "each row is counted once");
+    let mut starts: Vec<&String> = lines.iter().map(|line| &line[7]).collect();
+    let windows = starts.len();
+    starts.sort();
+    starts.dedup();
+    assert_eq!(starts.len(), windows, "no window fires twice");
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Changing a topic's settings, those that are named and no other. rdkafka's own call would set all others back to
+//! their defaults.
+
+use super::admin::{AdminClient, TIMEOUT};
+use super::native::{NativeError, c_string, error_text, millis};
+use crate::error::{Error, Result};
+use rdkafka::bindings as sys;
+use rdkafka::types::RDKafkaRespErr;
+
+impl AdminClient {
+    /// # Errors
+    /// `UserFault` where the principal may not, `Retry` otherwise.
+    pub fn set_config(&self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
+        let name = c_string(topic);
+        let rk = self.native();
+        // SAFETY: every object made here is destroyed here, once; results are only read while their event lives.
+        let code = unsafe {
+            let resource =
+                sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr());
+            let added = settings.iter().try_for_each(|(setting, value)| add(resource, setting, value));
+            let altered = added.and_then(|()| alter(rk, resource));
+            sys::rd_kafka_ConfigResource_destroy(resource);
+            altered.err().unwrap_or(RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
+        };
+        let operation = || format!("could not change the settings of topic {topic}: {}", error_text(code));
+        match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION => Err(Error::user_fault(operation())),
+            _ => Err(Error::retry(operation())),
+        }
+    }
+}
+
+/// # Safety
+/// `resource` is live.
+unsafe fn add(resource: *mut sys::rd_kafka_ConfigResource_t, setting: &str, value: &str) -> Result<(), RDKafkaRespErr> {
+    let (setting, value) = (c_string(setting), c_string(value));
+    let set = sys::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET;
+    // SAFETY: by the caller's promise; the strings are copied, and the error is taken once.
+    let error = unsafe {
+        NativeError::take(sys::rd_kafka_ConfigResource_add_incremental_config(
+            resource,
+            setting.as_ptr(),
+            set,
+            value.as_ptr(),
+        ))
+    };
+    error.map_or(Ok(()), |error| Err(error.code))
+}
+
+/// # Safety
+/// `rk` and `resource` are live.
+unsafe fn alter(rk: *mut sys::rd_kafka_t, resource: *mut sys::rd_kafka_ConfigResource_t) -> Result<(), RDKafkaRespErr> {
+    let mut resources = [resource];
+    // SAFETY: by the caller's promise; what is made here is destroyed here, in the reverse order.
+    unsafe {
+        let queue = sys::rd_kafka_queue_new(rk);
+        let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS;
+        let options = sys::rd_kafka_AdminOptions_new(rk, operation);
+        sys::rd_kafka_IncrementalAlterConfigs(rk, resources.as_mut_ptr(), 1, options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
+        let answered = if event.is_null() { RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT } else { answer(event) };
+        if !event.is_null() {
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_queue_destroy(queue);
+        match answered {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            code => Err(code),
+        }
+    }
+}
+
+/// What the answer says of the one resource that was asked for.
+///
+/// # Safety
+/// `event` is live.
+unsafe fn answer(event: *mut sys::rd_kafka_event_t) -> RDKafkaRespErr {
+    // SAFETY: by the caller's promise; pointers into the event are not kept.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event);
+        let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(event);
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || result.is_null() {
+            return code;
+        }
+        let mut count = 0;
+        let resources = sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
+        if count == 0 { code } else { sys::rd_kafka_ConfigResource_error(*resources) }
+    }
+}
