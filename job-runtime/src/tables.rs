@@ -97,7 +97,7 @@ impl Clusters<'_> {
         if let Some(servers) = &options.bootstrap_servers {
             cluster.bootstrap_servers.clone_from(servers);
         }
-        cluster.options.extend(options.client.clone());
+        cluster.options.extend(options.client.iter().map(|(name, value)| (name.clone(), value.clone())));
         let admin = match self.admins.entry(cluster.clone()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {

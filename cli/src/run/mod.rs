@@ -45,6 +45,7 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
         home.discard(&topics)?;
     }
     let identity = home.identity(&input)?;
+    job::resolve_secrets(&mut input.plan, args.process.secrets.as_deref())?;
     topics.prepare(&input.plan, dead_letter_topic(&input))?;
 
     let job = job(args, input, &home, kafka, identity.clone())?;
