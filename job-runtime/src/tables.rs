@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
+use crate::kafka::role::Role;
 use crate::kafka::{ClientOptions, PartitionConsumer};
 use crate::source::startup::{OpenScan, describe_topics};
 use millrace_planner::connector::KafkaOptions;
@@ -36,7 +37,12 @@ impl Tables<'_> {
             let topics = describe_topics(table, &options.topics, admin, self.clock)?;
             let isolation = options.client.get("isolation.level").map_or("read_committed", String::as_str);
             let group = options.group_id.clone().unwrap_or_else(|| self.job.identity.topic_prefix());
-            let settings = ConsumerSettings { group_id: group, isolation_level: isolation.to_owned(), queued_bytes };
+            let settings = ConsumerSettings {
+                group_id: group,
+                isolation_level: isolation.to_owned(),
+                queued_bytes,
+                role: Role::Source { table: table.clone() },
+            };
             let consumer = PartitionConsumer::new(&cluster, &settings)?;
             scans.insert(id, OpenScan { table: table.clone(), options, cluster, consumer, topics });
         }
@@ -58,9 +64,15 @@ impl Tables<'_> {
                      supported yet. Leave out its 'properties.bootstrap.servers', or run the job on that cluster"
                 )));
             }
-            let topics = describe_topics(table, &options.topics, self.admin, self.clock)?;
-            let description =
-                topics.values().next().ok_or_else(|| Error::user_fault(format!("table {table} has no topic")))?;
+            let Some(topic) = options.topics.only() else {
+                return Err(Error::user_fault(format!("table {table} is written to, so it needs exactly one topic")));
+            };
+            let description = retrying(PATIENCE, self.clock, || self.admin.describe(topic))?.ok_or_else(|| {
+                Error::user_fault(format!(
+                    "topic {topic}, the sink of table {table}, does not exist: create it \
+                     (kafka-topics --create --topic {topic} --partitions N)"
+                ))
+            })?;
             partitions.insert(id, description.partitions.len() as i32);
         }
         if let Some(topic) = &self.job.dead_letter_topic

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
+use crate::kafka::role::Role;
 use crate::kafka::{ClientOptions, PartitionConsumer};
 use crate::metrics::{Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
@@ -267,6 +268,7 @@ impl Supervisor {
             group_id: format!("{}.log-ends", self.control.job.identity.topic_prefix()),
             isolation_level: "read_uncommitted".into(),
             queued_bytes: 1 << 20,
+            role: Role::Log,
         };
         let offsets = scans.iter().map(|(&id, scan)| {
             let has_group = scan.options.group_id.is_some();
@@ -356,6 +358,7 @@ impl Supervisor {
             group_id: format!("{}.exchanges", self.control.job.identity.topic_prefix()),
             isolation_level: "read_committed".into(),
             queued_bytes: self.control.job.memory.fetch / exchanges.len() / self.control.job.threads(),
+            role: Role::Exchange,
         };
         PartitionConsumer::new(cluster, &settings).map(Some)
     }

@@ -33,7 +33,7 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
     job::resolve_secrets(&mut input.plan, args.secrets.as_deref())?;
     let spec = kafka_spec(args, input.manifest.as_ref().map(|manifest| &manifest.spec.kafka))?;
     let kafka = job::kafka(&spec, args.secrets.as_deref())?;
-    Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input))?;
+    Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input), false)?;
 
     let identity = match &args.replaces {
         Some(file) => succession(file, savepoint.as_ref())?,

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity};
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
+use crate::kafka::role::Role;
 use crate::kafka::{
     ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
 };
@@ -147,6 +148,7 @@ impl LogReader {
             group_id: format!("{}.log-reader", job.identity.topic_prefix()),
             isolation_level: isolation_level.to_owned(),
             queued_bytes: job.memory.fetch,
+            role: Role::Log,
         };
         let topic = job.identity.log_topic();
         let consumer = PartitionConsumer::new(cluster, &settings)?;

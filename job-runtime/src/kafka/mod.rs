@@ -4,6 +4,7 @@
 
 mod native;
 pub mod config;
+pub mod role;
 pub mod consumer;
 pub mod producer;
 pub mod admin;

@@ -95,6 +95,16 @@ pub enum Topics {
     Pattern(String),
 }
 
+impl Topics {
+    /// The one topic, where there is exactly one.
+    pub fn only(&self) -> Option<&str> {
+        match self {
+            Self::List(topics) => <&[String; 1]>::try_from(topics.as_slice()).ok().map(|[topic]| topic.as_str()),
+            Self::Pattern(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueOptions {
     pub format: JsonOptions,
