@@ -1,6 +1,7 @@
 //! What a worker counts, as Prometheus metrics and as the status JSON. Names end in their unit.
 
 use crate::batch::FailureReason;
+use crate::error::Error;
 use crate::job::ErrorPolicy;
 use crate::state::size::StateSize;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -62,6 +63,7 @@ pub struct Metrics {
     last_archived_bytes: AtomicI64,
     positions: Mutex<BTreeMap<(String, i32), PartitionStatus>>,
     phase: Mutex<Phase>,
+    error: Mutex<Option<String>>,
     tasks: Mutex<BTreeMap<u32, TaskStatus>>,
     attempt: Mutex<Option<String>>,
     place: Mutex<Option<Place>>,
@@ -143,6 +145,8 @@ pub struct TaskStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub phase: Phase,
+    /// What kept the worker from its last attempt to go on; None since its last commit.
+    pub error: Option<String>,
     /// Names the worker's last start; None before the first that got its tasks.
     pub attempt: Option<String>,
     /// The savepoint that it stands still for.
@@ -234,6 +238,7 @@ impl Default for Metrics {
             last_archived_bytes: AtomicI64::new(i64::MIN),
             positions: Mutex::default(),
             phase: Mutex::new(Phase::Restoring),
+            error: Mutex::default(),
             tasks: Mutex::default(),
             attempt: Mutex::default(),
             place: Mutex::default(),
@@ -347,6 +352,7 @@ impl Metrics {
         self.commits.inc();
         self.commit_duration.observe(seconds);
         self.last_commit_millis.store(at, Ordering::Relaxed);
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub fn checkpointed(&self, at: i64, seconds: f64, state: StateSize) {
@@ -396,6 +402,11 @@ impl Metrics {
     /// Rows of another worker have come that were ready there so long ago.
     pub fn exchanged(&self, millis: i64) {
         self.exchange_delay.observe(millis.max(0) as f64 / 1000.0);
+    }
+
+    /// Why the worker starts again, waits, or has ended.
+    pub fn set_error(&self, error: &Error) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     }
 
     pub fn set_phase(&self, phase: Phase) {
@@ -449,6 +460,7 @@ impl Metrics {
         };
         Status {
             phase: self.phase(),
+            error: self.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             attempt: self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             savepoint: None,
             source_records: self.source_records.get(),

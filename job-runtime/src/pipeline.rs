@@ -46,6 +46,7 @@ const OUTBOUND_BYTES: usize = 32 << 20;
 
 /// A Kafka scan with its client.
 pub struct KafkaScan {
+    pub table: String,
     pub options: KafkaOptions,
     pub consumer: Arc<PartitionConsumer>,
 }

@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::role::Role;
-use crate::kafka::{ClientOptions, PartitionConsumer};
+use crate::kafka::{ClientOptions, PartitionConsumer, access};
 use crate::source::startup::{OpenScan, describe_topics};
 use millrace_planner::connector::KafkaOptions;
 use millrace_planner::plan::{Connector, NodeId};
@@ -27,13 +27,13 @@ impl Tables<'_> {
     pub(crate) fn open_scans(&self) -> Result<BTreeMap<NodeId, OpenScan>> {
         let kafka: Vec<_> = self.job.plan.scans().filter(|(_, s)| s.table.connector == Connector::Kafka).collect();
         let queued_bytes = self.job.memory.fetch / kafka.len().max(1) / self.job.threads();
-        let mut clusters = Clusters { own: self.cluster, admins: BTreeMap::new() };
+        let mut clusters = Clusters { own: self.cluster, clock: self.clock, admins: BTreeMap::new() };
         let mut scans = BTreeMap::new();
         for (id, scan) in kafka {
             let table = &scan.table.name;
             let options = KafkaOptions::from_table(&scan.table)
                 .map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
-            let (cluster, admin) = clusters.of_table(&options)?;
+            let (cluster, admin) = clusters.of_table(&options).map_err(|e| e.context(format!("table {table}")))?;
             let topics = describe_topics(table, &options.topics, admin, self.clock)?;
             let isolation = options.client.get("isolation.level").map_or("read_committed", String::as_str);
             let group = options.group_id.clone().unwrap_or_else(|| self.job.identity.topic_prefix());
@@ -100,6 +100,7 @@ impl Tables<'_> {
 /// Admin clients of the clusters that tables name.
 struct Clusters<'a> {
     own: &'a ClientOptions,
+    clock: &'a dyn Clock,
     admins: BTreeMap<ClientOptions, AdminClient>,
 }
 
@@ -110,6 +111,9 @@ impl Clusters<'_> {
             cluster.bootstrap_servers.clone_from(servers);
         }
         cluster.options.extend(options.client.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if cluster != *self.own && !self.admins.contains_key(&cluster) {
+            access::check(&cluster, self.clock)?;
+        }
         let admin = match self.admins.entry(cluster.clone()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {

@@ -15,7 +15,7 @@ use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::role::Role;
-use crate::kafka::{ClientOptions, PartitionConsumer};
+use crate::kafka::{ACCESS_PATIENCE, ClientOptions, PartitionConsumer, access};
 use crate::metrics::{Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::positions::Positions;
@@ -122,7 +122,7 @@ impl Supervisor {
             let commits = self.control.metrics.commits.get();
             self.control.metrics.set_phase(Phase::Restoring);
             self.control.pause.end();
-            let error = match self.attempt() {
+            let error = match self.await_entry().and_then(|()| self.attempt()) {
                 Ok(outcome) => {
                     let finished = outcome == Outcome::Finished;
                     self.control.metrics.set_phase(if finished { Phase::Finished } else { Phase::Stopped });
@@ -130,6 +130,7 @@ impl Supervisor {
                 }
                 Err(error) => error,
             };
+            self.control.metrics.set_error(&error);
             match error.kind {
                 ErrorKind::FailJob | ErrorKind::UserFault => {
                     self.control.metrics.set_phase(Phase::Failed);
@@ -153,6 +154,26 @@ impl Supervisor {
             tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "restarting from the last commit");
             self.control.clock.sleep(pause);
             pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Waits until the job's Kafka lets this worker in. Credentials that were good before may be in the middle of a
+    /// change, so that a worker which has committed waits for a while.
+    fn await_entry(&self) -> Result<()> {
+        let WorkerControl { job, metrics, stop, clock, .. } = self.control.as_ref();
+        let patience = if metrics.commits.get() > 0 { ACCESS_PATIENCE } else { Duration::ZERO };
+        let goes_on = |error: &Error| {
+            metrics.set_error(error);
+            tracing::warn!(%error, "asking again");
+            !stop.load(Ordering::Acquire)
+        };
+        let cluster = ClientOptions::of_job(&job.kafka);
+        let entered =
+            access::await_entry(patience, clock.as_ref(), goes_on, || access::check(&cluster, clock.as_ref()));
+        match entered {
+            // Whoever wants the worker to stop does not ask whether it would be let in.
+            Err(error) if stop.load(Ordering::Acquire) => Err(Error::retry(error.to_string())),
+            entered => entered,
         }
     }
 
@@ -218,7 +239,10 @@ impl Supervisor {
 
         let kafka_scans: BTreeMap<NodeId, KafkaScan> = scans
             .iter()
-            .map(|(&id, s)| (id, KafkaScan { options: s.options.clone(), consumer: s.consumer.clone() }))
+            .map(|(&id, s)| {
+                let (table, options, consumer) = (s.table.clone(), s.options.clone(), s.consumer.clone());
+                (id, KafkaScan { table, options, consumer })
+            })
             .collect();
         let gate = Arc::new(EpochGate::new(started.producer.clone()));
         let threads = job.threads().clamp(1, assignment.tasks().count());
@@ -272,7 +296,8 @@ impl Supervisor {
         };
         let offsets = scans.iter().map(|(&id, scan)| {
             let has_group = scan.options.group_id.is_some();
-            (self.control.job.plan.nodes[id].operator_id, ScanOffsets { consumer: scan.consumer.clone(), has_group })
+            let (table, consumer) = (scan.table.clone(), scan.consumer.clone());
+            (self.control.job.plan.nodes[id].operator_id, ScanOffsets { table, consumer, has_group })
         });
         let tails = started.claims.iter().map(|(&task, &claim)| (task, claim, started.log_tails[&task]));
         let plan = match (&self.control.job.archive, archive) {

@@ -2,9 +2,10 @@
 //! exist. The job's own (its log, for instance) are the runtime's to make; only deleting them is here.
 
 use crate::report::Failure;
+use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{JobIdentity, Kafka};
 use millrace_job_runtime::kafka::admin::AdminClient;
-use millrace_job_runtime::kafka::ClientOptions;
+use millrace_job_runtime::kafka::{ClientOptions, access};
 use millrace_planner::plan::{Connector, Plan, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,9 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn new(kafka: &Kafka, may_create: bool) -> Result<Self, Failure> {
-        let admin = AdminClient::new(&ClientOptions::of_job(kafka)).map_err(super::failure)?;
+        let cluster = ClientOptions::of_job(kafka);
+        access::check(&cluster, SystemClock::shared().as_ref()).map_err(super::failure)?;
+        let admin = AdminClient::new(&cluster).map_err(super::failure)?;
         Ok(Self { admin, bootstrap_servers: kafka.bootstrap_servers.clone(), may_create })
     }
 

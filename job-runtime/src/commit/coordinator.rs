@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::exchange::Router;
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
-use crate::kafka::{CommitOutcome, PartitionConsumer};
+use crate::kafka::refusal::Refusal;
+use crate::kafka::{ACCESS_PATIENCE, CommitOutcome, PartitionConsumer};
 use crate::metrics::{Metrics, PartitionStatus, TaskStatus};
 use crate::savepoint::pause::{CommittedTask, Pause, WriteRequest};
 use crate::savepoint::write::{self, WriteTasks};
@@ -28,6 +29,8 @@ use std::time::Duration;
 
 /// How often the coordinator looks at what has no event of its own: bytes produced, stop requests.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often the clients of the sources are heard.
+const SERVE: Duration = Duration::from_secs(1);
 /// How often lag is measured and group offsets are committed.
 const GROUP_OFFSETS: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,7 @@ pub enum Outcome {
 
 /// A Kafka scan as lag tools see it.
 pub struct ScanOffsets {
+    pub table: String,
     pub consumer: Arc<PartitionConsumer>,
     /// Whether the user named a group, whose offsets are then committed.
     pub has_group: bool,
@@ -79,6 +83,7 @@ struct Progressing {
     prepared: Vec<Prepared>,
     ended_at: Duration,
     offsets_at: Duration,
+    served_at: Duration,
     outcome: Option<Outcome>,
     stop_seen: bool,
     end_seen: bool,
@@ -101,6 +106,7 @@ impl Coordinator<'_> {
         loop {
             let wait = machine.wait(self.clock.monotonic()).unwrap_or(LOOK).min(LOOK);
             let event = self.next_event(wait, &mut progressing)?;
+            self.serve_sources(&mut progressing)?;
             let mut effects = machine.step(event, self.clock.monotonic());
             while !effects.is_empty() {
                 let mut following = Vec::new();
@@ -116,6 +122,28 @@ impl Coordinator<'_> {
             // A transaction is open whenever events are waited for.
             self.covers.write(self.gate.producer())?;
         }
+    }
+
+    /// Hears whether the sources' clusters still let us in: their clients would wait for ever.
+    fn serve_sources(&self, progressing: &mut Progressing) -> Result<()> {
+        let now = self.clock.monotonic();
+        if now < progressing.served_at + SERVE {
+            return Ok(());
+        }
+        progressing.served_at = now;
+        for scan in self.scans.values() {
+            let Some(Refusal { reason, lasts }) = scan.consumer.serve(now) else { continue };
+            let error = Error::user_fault(format!(
+                "Kafka has not let the job read table {} since {} s: {reason}; give it the credentials that are valid now",
+                scan.table,
+                lasts.as_secs()
+            ));
+            self.metrics.set_error(&error);
+            if lasts >= ACCESS_PATIENCE {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn next_event(&self, wait: Duration, progressing: &mut Progressing) -> Result<Event> {

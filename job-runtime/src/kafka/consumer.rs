@@ -3,6 +3,7 @@
 
 use super::ClientOptions;
 use super::native::{c_string, error_text, millis};
+use super::refusal::{Refusal, Refusals};
 use super::role::{Role, is_out_of_range};
 use crate::batch::SourceRecords;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
@@ -15,6 +16,9 @@ use std::ffi::CStr;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Events of a client that are heard at once.
+const EVENTS_SERVED: usize = 32;
 
 /// Memory and isolation of a consumer.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ pub struct ConsumerSettings {
 
 /// One client of one cluster. Records come out of its [`FetchQueue`]s.
 pub struct PartitionConsumer {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Refusals>,
     role: Role,
 }
 
@@ -52,7 +56,8 @@ impl PartitionConsumer {
             .set("fetch.max.bytes", "8388608")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.queue.backoff.ms", "5");
-        let consumer = config.create().or_kind(ErrorKind::UserFault, "could not create a Kafka consumer")?;
+        let consumer = config.create_with_context(Refusals::default());
+        let consumer = consumer.or_kind(ErrorKind::UserFault, "could not create a Kafka consumer")?;
         Ok(Arc::new(Self { consumer, role: settings.role.clone() }))
     }
 
@@ -147,11 +152,13 @@ impl PartitionConsumer {
         (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
-    /// Serves the client's own events (commit replies, broker errors); call it now and then.
-    pub fn serve(&self) {
-        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::warn!(%error, "Kafka consumer");
+    /// Hears, now and then, what the client has to say of its cluster. Returns that the cluster refuses it, if it does.
+    pub fn serve(&self, now: Duration) -> Option<Refusal> {
+        for _ in 0..EVENTS_SERVED {
+            // Whatever comes has been told to the context; records arrive in queues of their own.
+            let _ = self.consumer.poll(Duration::ZERO);
         }
+        self.consumer.context().now(now)
     }
 }
 

@@ -4,10 +4,18 @@
 
 mod native;
 pub mod config;
+pub mod access;
+pub mod refusal;
 pub mod role;
 pub mod consumer;
 pub mod producer;
 pub mod admin;
+
+use std::time::Duration;
+
+/// How long a worker that runs may be refused by a cluster before the job fails: credentials take a while to change
+/// everywhere.
+pub const ACCESS_PATIENCE: Duration = Duration::from_secs(300);
 
 pub use config::ClientOptions;
 pub use consumer::{FetchQueue, Fetched, PartitionConsumer};

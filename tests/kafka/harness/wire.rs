@@ -1,12 +1,13 @@
-//! Requests about transactions that clients hide or can't send, in Kafka's protocol, one connection each:
-//! what state a transaction is in, and a request to end it that nobody waits for any more.
+//! Requests that clients hide or can't send, in Kafka's protocol, one connection each: what state a transaction is in,
+//! a request to end it that nobody waits for any more, and one option of a topic without the others.
 
 use super::PATIENCE;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{
-    DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, ProducerId, RequestHeader, ResponseHeader,
-    TransactionalId,
+    DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest, ProducerId,
+    RequestHeader, ResponseHeader, TransactionalId,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use std::io::{Read, Write};
@@ -74,7 +75,24 @@ impl Coordinator {
     }
 }
 
-fn ask<R: Request>(address: &str, request: &R, version: i16) -> R::Response {
+/// Sets an option of a topic; the others stay.
+pub(super) fn set_topic_option(bootstrap: &str, topic: &str, option: &str, value: &str) {
+    const TOPIC: i8 = 2;
+    const SET: i8 = 0;
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let config =
+        AlterableConfig::default().with_name(text(option)).with_config_operation(SET).with_value(Some(text(value)));
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(text(topic))
+        .with_configs(vec![config]);
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    let any = bootstrap.split(',').next().unwrap_or_default();
+    let altered = ask(any, &request, 1).responses.pop().expect("an answer for each topic");
+    assert_eq!(altered.error_code, 0, "could not set {option} of {topic}: {:?}", altered.error_message);
+}
+
+pub(super) fn ask<R: Request>(address: &str, request: &R, version: i16) -> R::Response {
     let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
     let mut body = BytesMut::new();
     header.encode(&mut body, R::header_version(version)).expect("the header has this version");

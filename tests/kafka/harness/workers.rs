@@ -58,11 +58,29 @@ impl<'a> Workers<'a> {
 
     /// The same with a state directory of this name.
     pub(crate) fn start_in(&self, state_dir: &str, generation: u32, ordinal: u32, replicas: u32) -> Millrace {
+        self.start_in_with(state_dir, generation, ordinal, replicas, &[])
+    }
+
+    /// Starts a worker with further arguments.
+    pub(crate) fn start_with(&self, generation: u32, ordinal: u32, replicas: u32, further: &[&str]) -> Millrace {
+        let state_dir = format!("worker-{ordinal}-{}", generation % 2);
+        self.start_in_with(&state_dir, generation, ordinal, replicas, further)
+    }
+
+    fn start_in_with(
+        &self,
+        state_dir: &str,
+        generation: u32,
+        ordinal: u32,
+        replicas: u32,
+        further: &[&str],
+    ) -> Millrace {
         let numbers = [("--generation", generation), ("--ordinal", ordinal), ("--replicas", replicas)];
         let mut arguments = vec!["worker".to_owned(), self.file.display().to_string()];
         arguments.extend(numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]));
         arguments.extend(["--state-dir".to_owned(), self.volume(state_dir).display().to_string()]);
         arguments.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
+        arguments.extend(further.iter().map(|&argument| argument.to_owned()));
         Millrace::start(arguments)
     }
 
