@@ -8,6 +8,7 @@ use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::role::Role;
+use crate::kafka::size::TopicLimits;
 use crate::kafka::{ClientOptions, PartitionConsumer, access};
 use crate::source::startup::{OpenScan, describe_topics};
 use millrace_planner::connector::KafkaOptions;
@@ -49,9 +50,9 @@ impl Tables<'_> {
         Ok(scans)
     }
 
-    /// The partition counts of the sinks' topics.
-    pub(crate) fn describe_sinks(&self) -> Result<BTreeMap<NodeId, i32>> {
-        let mut partitions = BTreeMap::new();
+    /// What there is to know of the topics that are written to.
+    pub(crate) fn describe_sinks(&self) -> Result<SinkTopics> {
+        let mut sinks = SinkTopics::default();
         for (id, sink) in self.job.plan.sinks().filter(|(_, s)| s.table.connector == Connector::Kafka) {
             let table = &sink.table.name;
             let options = KafkaOptions::from_table(&sink.table)
@@ -73,14 +74,26 @@ impl Tables<'_> {
                      (kafka-topics --create --topic {topic} --partitions N)"
                 ))
             })?;
-            partitions.insert(id, description.partitions.len() as i32);
+            sinks.partitions.insert(id, description.partitions.len() as i32);
+            self.add_limit(topic, &mut sinks.limits)?;
         }
-        if let Some(topic) = &self.job.dead_letter_topic
-            && retrying(PATIENCE, self.clock, || self.admin.describe(topic))?.is_none()
-        {
-            return Err(Error::user_fault(format!("the dead-letter topic {topic} does not exist: create it first")));
+        if let Some(topic) = &self.job.dead_letter_topic {
+            if retrying(PATIENCE, self.clock, || self.admin.describe(topic))?.is_none() {
+                return Err(Error::user_fault(format!(
+                    "the dead-letter topic {topic} does not exist: create it first"
+                )));
+            }
+            self.add_limit(topic, &mut sinks.limits)?;
         }
-        Ok(partitions)
+        Ok(sinks)
+    }
+
+    fn add_limit(&self, topic: &str, limits: &mut TopicLimits) -> Result<()> {
+        if !limits.0.contains_key(topic) {
+            let limit = retrying(PATIENCE, self.clock, || self.admin.max_message_bytes(topic))?;
+            limits.0.insert(topic.to_owned(), limit);
+        }
+        Ok(())
     }
 
     /// Number of tasks: what the log has, else what the job says, else the largest partition count.
@@ -95,6 +108,14 @@ impl Tables<'_> {
         }
         Ok(tasks.min(MAX_PARALLELISM))
     }
+}
+
+/// The topics of the Kafka sinks, and of failed rows.
+#[derive(Default)]
+pub(crate) struct SinkTopics {
+    /// Of each sink's topic.
+    pub(crate) partitions: BTreeMap<NodeId, i32>,
+    pub(crate) limits: TopicLimits,
 }
 
 /// Admin clients of the clusters that tables name.

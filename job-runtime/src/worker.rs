@@ -15,6 +15,7 @@ use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::role::Role;
+use crate::kafka::size::TopicLimits;
 use crate::kafka::{ACCESS_PATIENCE, ClientOptions, PartitionConsumer, access};
 use crate::metrics::{Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
@@ -103,6 +104,7 @@ struct Run<'a> {
     scans: &'a BTreeMap<NodeId, KafkaScan>,
     /// Operator ids of the exchanges that are read.
     exchanges: Vec<u32>,
+    limits: TopicLimits,
 }
 
 struct Supervisor {
@@ -186,7 +188,7 @@ impl Supervisor {
         let clock = self.control.clock.as_ref();
         let tables = Tables { job, clock, cluster: &cluster, admin: &admin };
         let scans = tables.open_scans()?;
-        let sink_partitions = tables.describe_sinks()?;
+        let sinks = tables.describe_sinks()?;
         let assignment = job.assignment(tables.parallelism(&scans)?)?;
 
         let archive = self.archive(&assignment)?;
@@ -199,6 +201,7 @@ impl Supervisor {
             clock,
             holder: &holder,
             assignment,
+            limits: &sinks.limits,
         })?;
         let log: Arc<str> = job.identity.log_topic().into();
         let exchange_consumer = self.exchange_consumer(&started, &assignment, &cluster)?;
@@ -252,7 +255,7 @@ impl Supervisor {
             threads,
             log: log.clone(),
             scans: &kafka_scans,
-            sink_partitions: &sink_partitions,
+            sinks: &sinks,
             exchange_consumer: exchange_consumer.as_ref(),
             claims: &started.claims,
             commits: &commits,
@@ -273,6 +276,7 @@ impl Supervisor {
             gate,
             scans: &kafka_scans,
             exchanges,
+            limits: sinks.limits,
         };
         self.run_pipeline(pipeline, started, run, discovery)
     }
@@ -284,7 +288,7 @@ impl Supervisor {
         run: Run<'_>,
         _discovery: Discovery,
     ) -> Result<Outcome> {
-        let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges } = run;
+        let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges, limits } = run;
         let transactional_id = self.control.job.identity.transactional_id(assignment.ordinal);
         let generation = self.control.job.identity.generation;
         let holder = CommitHolder { generation, transactional_id };
@@ -316,6 +320,7 @@ impl Supervisor {
             log_consumer: PartitionConsumer::new(cluster, &settings)?,
             scans: offsets.collect(),
             exchanges,
+            limits,
             admin,
             gate: gate.clone(),
             router: pipeline.router.clone(),

@@ -21,6 +21,7 @@ mod idle;
 mod late;
 mod poison;
 mod limits;
+mod oversize;
 mod sasl;
 mod deleted;
 mod join;

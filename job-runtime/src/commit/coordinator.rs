@@ -4,12 +4,15 @@
 use super::covers::Covers;
 use super::gate::{EpochGate, Prepared, Report};
 use super::log::{self, transaction_timeout};
+use super::refused::too_large;
 use crate::env::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Router;
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
+use crate::kafka::delivery::Undelivered;
 use crate::kafka::refusal::Refusal;
+use crate::kafka::size::TopicLimits;
 use crate::kafka::{ACCESS_PATIENCE, CommitOutcome, PartitionConsumer};
 use crate::metrics::{Metrics, PartitionStatus, TaskStatus};
 use crate::savepoint::pause::{CommittedTask, Pause, WriteRequest};
@@ -62,6 +65,8 @@ pub struct Coordinator<'a> {
     pub scans: BTreeMap<u32, ScanOffsets>,
     /// Operator ids of the exchanges that this worker reads.
     pub exchanges: Vec<u32>,
+    /// What the topics of sinks took when the worker started.
+    pub limits: TopicLimits,
     pub admin: Arc<AdminClient>,
     pub gate: Arc<EpochGate>,
     pub router: Router,
@@ -94,6 +99,24 @@ struct Progressing {
 impl Coordinator<'_> {
     /// Runs until the job has ended. The transaction of epoch 1 is open.
     pub fn run(mut self) -> Result<Outcome> {
+        match self.run_epochs() {
+            Ok(outcome) => self.checkpointer.finish().map(|()| outcome),
+            Err(error) => Err(self.explained(error)),
+        }
+    }
+
+    /// What an error is about: a record that is refused loses the transaction, whose calls then only say that it is
+    /// lost.
+    fn explained(&self, error: Error) -> Error {
+        if error.kind != ErrorKind::RestartWorker {
+            return error;
+        }
+        let Some(record) = self.gate.producer().undelivered().filter(Undelivered::is_too_large) else { return error };
+        let now = self.admin.max_message_bytes(&record.topic).unwrap_or_default();
+        too_large(&record, self.limits.0.get(&record.topic).copied(), now)
+    }
+
+    fn run_epochs(&mut self) -> Result<Outcome> {
         let settings = EpochSettings {
             tasks: self.assignment.tasks().count() as u32,
             commit_interval: self.job.commit_interval,
@@ -116,7 +139,6 @@ impl Coordinator<'_> {
                 effects = following;
             }
             if let Some(outcome) = progressing.outcome {
-                self.checkpointer.finish()?;
                 return Ok(outcome);
             }
             // A transaction is open whenever events are waited for.

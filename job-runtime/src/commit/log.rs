@@ -8,6 +8,7 @@ use crate::job::{Job, JobIdentity};
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::role::Role;
+use crate::kafka::size::{BATCH_BYTES, MAX_MESSAGE_BYTES, OWN_TOPIC_BYTES};
 use crate::kafka::{
     ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
 };
@@ -22,6 +23,32 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Without these the log, or an exchange, would lose records that nobody has read.
 const KEPT_FOR_EVER: [(&str, &str); 3] =
     [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+
+/// With what a topic of the job's own is made.
+fn own_config(max_message_bytes: &str) -> Vec<(&str, &str)> {
+    KEPT_FOR_EVER.into_iter().chain([(MAX_MESSAGE_BYTES, max_message_bytes)]).collect()
+}
+
+/// What is wrong with the configuration of a topic of the job's own, and how to mend it.
+fn check_config(topic: &str, config: &BTreeMap<String, String>) -> Result<()> {
+    let value = |option: &str| config.get(option).map_or("", String::as_str);
+    let wrong = |option: &str, why: &str, expected: &str| {
+        Err(Error::fail_job(format!(
+            "the job's topic {topic} has {option}={}, which {why}: set it back to {expected} \
+             (kafka-configs --alter --topic {topic} --add-config {option}={expected})",
+            value(option)
+        )))
+    };
+    for (option, expected) in KEPT_FOR_EVER {
+        if value(option) != expected {
+            return wrong(option, "would lose state", expected);
+        }
+    }
+    match value(MAX_MESSAGE_BYTES).parse::<usize>() {
+        Ok(bytes) if bytes >= BATCH_BYTES => Ok(()),
+        _ => wrong(MAX_MESSAGE_BYTES, "is less than the job's records take", &OWN_TOPIC_BYTES.to_string()),
+    }
+}
 
 impl JobIdentity {
     /// First part of the names of the job's own topics.
@@ -70,7 +97,9 @@ pub fn ensure_topic(
     }
     if !existed {
         let partitions = i32::try_from(tasks).expect("at most 1024 tasks");
-        let create = || admin.create(topic, partitions, job.kafka.replication, &KEPT_FOR_EVER);
+        let max_message_bytes = OWN_TOPIC_BYTES.to_string();
+        let config = own_config(&max_message_bytes);
+        let create = || admin.create(topic, partitions, job.kafka.replication, &config);
         retrying(PATIENCE, clock, create)?;
     }
     let ready = || describe()?.ok_or_else(|| Error::retry(format!("topic {topic} is not there yet")));
@@ -83,15 +112,7 @@ pub fn ensure_topic(
         )));
     }
     let config = retrying(PATIENCE, clock, || admin.config(topic))?;
-    for (option, expected) in KEPT_FOR_EVER {
-        let value = config.get(option).map_or("", String::as_str);
-        if value != expected {
-            return Err(Error::fail_job(format!(
-                "the job's topic {topic} has {option}={value}, which would lose state: set it back to {expected} \
-                 (kafka-configs --alter --topic {topic} --add-config {option}={expected})"
-            )));
-        }
-    }
+    check_config(topic, &config)?;
     Ok((description.id, existed))
 }
 
@@ -223,5 +244,34 @@ impl LogReader {
             found.map(|(_, end)| (task, end))
         };
         self.ended.keys().map(end).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(changed: (&str, &str)) -> BTreeMap<String, String> {
+        let bytes = OWN_TOPIC_BYTES.to_string();
+        let made = own_config(&bytes).into_iter().chain([changed]);
+        made.map(|(option, value)| (option.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_topic_as_it_was_made_or_by_an_earlier_version_is_good() {
+        for harmless in [("segment.bytes", "1000000"), (MAX_MESSAGE_BYTES, "1048588")] {
+            check_config("log", &config(harmless)).expect("nothing is wrong with it");
+        }
+    }
+
+    #[test]
+    fn a_topic_that_would_lose_records_or_refuse_them_is_named_with_what_to_set() {
+        for (option, value) in
+            [("retention.ms", "604800000"), ("cleanup.policy", "compact"), (MAX_MESSAGE_BYTES, "999999")]
+        {
+            let message = check_config("log", &config((option, value))).unwrap_err().to_string();
+            assert!(message.contains(&format!("{option}={value}")), "{message}");
+            assert!(message.contains("kafka-configs --alter --topic log --add-config"), "{message}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Exactly once: performs with Kafka and RocksDB what the machines of `millrace-protocol` ask for.
 //!
 //! `log` is the task logs' topic, `recover` finds a state that a log goes on from, `start` brings a worker to where
-//! its last commit left it, `succession` ends the logs of earlier incarnations, `gate` is what threads and coordinator tell each other, `covers` writes images and
-//! cuts the logs for them, `coordinator` ends and commits epochs.
+//! its last commit left it, `succession` ends the logs of earlier incarnations, `gate` is what threads and coordinator
+//! tell each other, `covers` writes images and cuts the logs for them, `refused` says what becomes of a record that its
+//! topic does not take, `coordinator` ends and commits epochs.
 
 pub mod log;
 pub mod recover;
@@ -10,4 +11,5 @@ pub mod start;
 mod succession;
 pub mod gate;
 pub mod covers;
+mod refused;
 pub mod coordinator;

@@ -2,6 +2,7 @@
 
 use super::ClientOptions;
 use super::native::{c_string, millis, pointed_text};
+use super::size::MAX_MESSAGE_BYTES;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use rdkafka::admin::{AdminClient as KafkaAdmin, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::bindings as sys;
@@ -155,6 +156,18 @@ impl AdminClient {
             return Err(Error::retry(format!("{}: the broker does not know it yet", operation())));
         }
         Ok(entries)
+    }
+
+    /// How large a batch of records the topic takes; None where we may not know.
+    pub fn max_message_bytes(&self, topic: &str) -> Result<Option<usize>> {
+        match self.config(topic) {
+            Ok(config) => Ok(config.get(MAX_MESSAGE_BYTES).and_then(|bytes| bytes.parse().ok())),
+            Err(error) if error.kind == ErrorKind::UserFault => {
+                tracing::warn!(%error, "rows too large for the topic can't be told from others");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Which cluster this is; None where the broker doesn't tell.

@@ -5,9 +5,11 @@
 mod native;
 pub mod config;
 pub mod access;
+pub mod size;
 pub mod refusal;
 pub mod role;
 pub mod consumer;
+pub mod delivery;
 pub mod producer;
 pub mod admin;
 
@@ -19,4 +21,4 @@ pub const ACCESS_PATIENCE: Duration = Duration::from_secs(300);
 
 pub use config::ClientOptions;
 pub use consumer::{FetchQueue, Fetched, PartitionConsumer};
-pub use producer::{CommitOutcome, OutgoingRecord, ProducerTopic, TransactionalProducer};
+pub use producer::{CommitOutcome, OutgoingRecord, ProducerSettings, ProducerTopic, TransactionalProducer};
