@@ -8,6 +8,7 @@ use millrace_job_runtime::job::{
     ArchiveSettings, Credentials, ErrorPolicies, ErrorPolicy, ImageLimits, Job, JobIdentity, Kafka, MemoryLimits,
 };
 use millrace_planner::plan::{Connector, Plan};
+use millrace_planner::secret::Options;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -124,17 +125,17 @@ pub(crate) fn kafka(spec: &KafkaSpec, secrets: Option<&Path>) -> Result<Kafka, F
     let mut set = |key: &str, value: String| options.insert(key.to_owned(), value);
     if let Some(tls) = &spec.tls {
         if let Some(ca) = &tls.ca_secret_ref {
-            set("ssl.ca.pem", secret(secrets, &ca.name, &ca.key)?);
+            set("ssl.ca.pem", secret(secrets, MANIFEST, &ca.name, &ca.key)?);
         }
         if let Some(certificate) = &tls.certificate_secret_ref {
-            set("ssl.certificate.pem", secret(secrets, &certificate.name, "tls.crt")?);
-            set("ssl.key.pem", secret(secrets, &certificate.name, "tls.key")?);
+            set("ssl.certificate.pem", secret(secrets, MANIFEST, &certificate.name, "tls.crt")?);
+            set("ssl.key.pem", secret(secrets, MANIFEST, &certificate.name, "tls.key")?);
         }
     }
     if let Some(sasl) = &spec.sasl {
         set("sasl.mechanism", sasl.mechanism.name().to_owned());
-        set("sasl.username", secret(secrets, &sasl.secret_ref.name, "username")?);
-        set("sasl.password", secret(secrets, &sasl.secret_ref.name, "password")?);
+        set("sasl.username", secret(secrets, MANIFEST, &sasl.secret_ref.name, "username")?);
+        set("sasl.password", secret(secrets, MANIFEST, &sasl.secret_ref.name, "password")?);
     }
     let protocol = match (&spec.tls, &spec.sasl) {
         (None, None) => None,
@@ -146,7 +147,7 @@ pub(crate) fn kafka(spec: &KafkaSpec, secrets: Option<&Path>) -> Result<Kafka, F
         set("security.protocol", protocol.to_owned());
     }
     let replication = spec.replication_factor.unwrap_or(BROKER_DEFAULT);
-    Ok(Kafka { bootstrap_servers: spec.bootstrap_servers.clone(), options, replication })
+    Ok(Kafka { bootstrap_servers: spec.bootstrap_servers.clone(), options: options.into(), replication })
 }
 
 /// Where the manifest has checkpoints go, and with which Secret; not the Secret itself.
@@ -188,18 +189,44 @@ pub(crate) fn archive_with_secrets(
 
 /// A Kafka without security, such as the embedded broker.
 pub(crate) fn plain_kafka(bootstrap_servers: String) -> Kafka {
-    Kafka { bootstrap_servers, options: BTreeMap::new(), replication: BROKER_DEFAULT }
+    Kafka { bootstrap_servers, options: Options::default(), replication: BROKER_DEFAULT }
 }
+
+/// Who needs a Secret, where the manifest names it.
+const MANIFEST: &str = "the manifest's Kafka";
 
 /// Replication factor that stands for the broker's default.
 const BROKER_DEFAULT: i32 = -1;
 
+/// Reads the secrets that the tables' options refer to.
+pub(crate) fn resolve_secrets(plan: &mut Plan, secrets: Option<&Path>) -> Result<(), Failure> {
+    for (table, options) in plan.table_options_mut() {
+        let whose = || format!("an option of table {table}");
+        options.resolve(|name, key| secret(secrets, &whose(), name, key))?;
+    }
+    Ok(())
+}
+
+/// Refuses secrets that stand in the SQL itself, for a plan that goes to other machines.
+pub(crate) fn refuse_secrets(plan: &mut Plan) -> Result<(), Failure> {
+    let found = plan.table_options_mut().find_map(|(table, options)| {
+        let option = options.secrets().next()?.to_owned();
+        Some((table.to_owned(), option))
+    });
+    let Some((table, option)) = found else { return Ok(()) };
+    Err(Failure::user(format!(
+        "'{option}' of table {table} stands in the SQL, and the job's file would carry it to every worker in clear: write \
+         '${{secret:NAME:KEY}}' in its place and give the directory that has NAME/KEY with --secrets. A table in the job's \
+         own Kafka needs no such option: spec.kafka has its user"
+    )))
+}
+
 /// A key of a Secret, from the directory that stands for the cluster's Secrets here.
-fn secret(secrets: Option<&Path>, name: &str, key: &str) -> Result<String, Failure> {
+fn secret(secrets: Option<&Path>, whose: &str, name: &str, key: &str) -> Result<String, Failure> {
     let Some(directory) = secrets else {
         return Err(Failure::user(format!(
-            "the manifest's Kafka needs the Secret {name}: give a directory that has {name}/{key} with --secrets, or \
-             another Kafka with --kafka"
+            "{whose} needs the Secret {name}: give a directory that has {name}/{key} with --secrets, or another Kafka with \
+             --kafka"
         )));
     };
     let path = directory.join(name).join(key);
@@ -261,6 +288,38 @@ mod tests {
             panic!("there is no such secret")
         };
         assert!(message.contains("others"), "{message}");
+    }
+
+    /// The plan of a job that reads a table with this option.
+    fn plan_with(option: &str) -> Plan {
+        let sql = format!(
+            "CREATE TABLE s (a INT) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'json', {option});
+             CREATE TABLE t (a INT) WITH ('connector' = 'blackhole'); INSERT INTO t SELECT a FROM s;"
+        );
+        millrace_planner::plan_script(&sql, &millrace_planner::PlanOptions::default()).expect("valid").plan
+    }
+
+    #[test]
+    fn a_tables_secret_may_only_be_referred_to_in_what_goes_to_workers() {
+        let mut inline = plan_with("'properties.sasl.password' = 'hawkins'");
+        let Err(Failure::User(message)) = refuse_secrets(&mut inline) else { panic!("it stands in the SQL") };
+        assert!(message.contains("'properties.sasl.password'") && message.contains("--secrets"), "{message}");
+        assert!(!message.contains("hawkins"), "{message}");
+        let mut plan = plan_with("'properties.sasl.password' = '${secret:login:password}'");
+        refuse_secrets(&mut plan).expect("it is only referred to");
+
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("login")).expect("a secret");
+        std::fs::write(directory.path().join("login/password"), "hawkins\n").expect("a key");
+        resolve_secrets(&mut plan, Some(directory.path())).expect("it is there");
+        let (_, scan) = plan.scans().next().expect("a scan");
+        assert_eq!(scan.table.options["properties.sasl.password"], "hawkins");
+        let written = format!("{plan:?}{}", serde_json::to_string(&plan).expect("plain data"));
+        assert!(!written.contains("hawkins"), "{written}");
+
+        let mut plan = plan_with("'properties.sasl.password' = '${secret:login:password}'");
+        let Err(Failure::User(message)) = resolve_secrets(&mut plan, None) else { panic!("no --secrets") };
+        assert!(message.contains("login/password") && message.contains("table"), "{message}");
     }
 
     #[test]

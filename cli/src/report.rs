@@ -4,6 +4,7 @@
 use millrace_crds::manifest::Position;
 use millrace_job_runtime::condition::{Condition, Reason};
 use millrace_job_runtime::error::{Error, ErrorKind};
+use millrace_planner::secret::masked_line;
 use std::fmt;
 
 /// Why a command ends without success.
@@ -113,7 +114,7 @@ pub(crate) struct Mark {
 impl Mark {
     /// None where `text` has no such line.
     pub(crate) fn new(text: &str, position: Position, length: usize) -> Option<Self> {
-        let line = text.lines().nth(position.line.checked_sub(1)?)?.to_owned();
+        let line = masked_line(text.lines().nth(position.line.checked_sub(1)?)?);
         Some(Self { position, length, line })
     }
 }

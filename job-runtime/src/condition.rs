@@ -41,6 +41,10 @@ pub enum Reason {
     VolumeForeign,
     /// Too few replicas of a topic are in sync for it to be written to.
     NotEnoughReplicas,
+    /// A cluster does not let the job in, or not do what it needs.
+    AccessRefused,
+    /// A record is larger than its topic takes.
+    RecordTooLarge,
     /// A transaction could not be begun or committed, for a reason that may pass.
     TransactionFailed,
     /// A later generation of the job works.
@@ -56,7 +60,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::StateLost,
         Self::LogLost,
         Self::LogCorrupt,
@@ -70,6 +74,8 @@ impl Reason {
         Self::VolumeFailed,
         Self::VolumeForeign,
         Self::NotEnoughReplicas,
+        Self::AccessRefused,
+        Self::RecordTooLarge,
         Self::TransactionFailed,
         Self::Superseded,
         Self::Succeeded,

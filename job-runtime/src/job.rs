@@ -4,6 +4,7 @@
 use crate::batch::FailureReason;
 use crate::error::{Error, Result};
 use millrace_planner::plan::Plan;
+use millrace_planner::secret::Options;
 use millrace_protocol::assignment::Assignment;
 use prometheus_client::encoding::EncodeLabelValue;
 use serde::{Deserialize, Serialize};
@@ -77,7 +78,7 @@ pub struct Kafka {
     /// Further librdkafka options (TLS, SASL), already checked against the allow-list. They may hold secrets,
     /// so they are never written anywhere.
     #[serde(skip)]
-    pub options: BTreeMap<String, String>,
+    pub options: Options,
     /// Replication factor of the job's own topics; -1: the broker's default.
     pub replication: i32,
 }

@@ -26,6 +26,7 @@ use crate::source::metadata::MetadataColumns;
 use crate::source::{AddedPartition, DatagenSource, KafkaSource, Source, ValuesSource, startup};
 use crate::state::spill::OperatorMemory;
 use crate::state::store::TaskStore;
+use crate::tables::SinkTopics;
 use crate::task::{Step, Task, TaskContext, TaskNode};
 use crate::thread::TaskThread;
 use millrace_planner::connector::{BoundedMode, KafkaOptions};
@@ -47,6 +48,7 @@ const OUTBOUND_BYTES: usize = 32 << 20;
 
 /// A Kafka scan with its client.
 pub struct KafkaScan {
+    pub table: String,
     pub options: KafkaOptions,
     pub consumer: Arc<PartitionConsumer>,
 }
@@ -58,8 +60,7 @@ pub struct PipelineContext<'a> {
     pub threads: usize,
     pub log: Arc<str>,
     pub scans: &'a BTreeMap<NodeId, KafkaScan>,
-    /// Partitions of each Kafka sink's topic.
-    pub sink_partitions: &'a BTreeMap<NodeId, i32>,
+    pub(crate) sinks: &'a SinkTopics,
     /// The client that reads the exchanges; None where this worker has every task and nothing to catch up.
     pub exchange_consumer: Option<&'a Arc<PartitionConsumer>>,
     /// By task.
@@ -306,6 +307,7 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
                 &job.identity.name,
                 job.errors,
                 job.dead_letter_topic.as_deref(),
+                &context.sinks.limits,
                 &context.metrics,
             )?,
             metrics: context.metrics.clone(),
@@ -329,8 +331,9 @@ fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32,
         }
         Operator::Sink(sink) => {
             let input = plan.nodes[node.inputs[0]].schema.clone();
-            let partitions = context.sink_partitions.get(&id).copied().unwrap_or(1);
-            Step::Sink(sink::build(sink, &input, &SinkContext { task, partitions })?)
+            let SinkTopics { partitions, limits } = context.sinks;
+            let partitions = partitions.get(&id).copied().unwrap_or(1);
+            Step::Sink(sink::build(sink, &input, &SinkContext { task, partitions, limits })?)
         }
         Operator::Union => Step::Pass,
         _ => {

@@ -7,7 +7,9 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
-use crate::kafka::{ClientOptions, PartitionConsumer};
+use crate::kafka::role::Role;
+use crate::kafka::size::TopicLimits;
+use crate::kafka::{ClientOptions, PartitionConsumer, access};
 use crate::source::startup::{OpenScan, describe_topics};
 use millrace_planner::connector::KafkaOptions;
 use millrace_planner::plan::{Connector, NodeId};
@@ -26,26 +28,31 @@ impl Tables<'_> {
     pub(crate) fn open_scans(&self) -> Result<BTreeMap<NodeId, OpenScan>> {
         let kafka: Vec<_> = self.job.plan.scans().filter(|(_, s)| s.table.connector == Connector::Kafka).collect();
         let queued_bytes = self.job.memory.fetch / kafka.len().max(1) / self.job.threads();
-        let mut clusters = Clusters { own: self.cluster, admins: BTreeMap::new() };
+        let mut clusters = Clusters { own: self.cluster, clock: self.clock, admins: BTreeMap::new() };
         let mut scans = BTreeMap::new();
         for (id, scan) in kafka {
             let table = &scan.table.name;
             let options = KafkaOptions::from_table(&scan.table)
                 .map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
-            let (cluster, admin) = clusters.of_table(&options)?;
+            let (cluster, admin) = clusters.of_table(&options).map_err(|e| e.context(format!("table {table}")))?;
             let topics = describe_topics(table, &options.topics, admin, self.clock)?;
             let isolation = options.client.get("isolation.level").map_or("read_committed", String::as_str);
             let group = options.group_id.clone().unwrap_or_else(|| self.job.identity.topic_prefix());
-            let settings = ConsumerSettings { group_id: group, isolation_level: isolation.to_owned(), queued_bytes };
+            let settings = ConsumerSettings {
+                group_id: group,
+                isolation_level: isolation.to_owned(),
+                queued_bytes,
+                role: Role::Source { table: table.clone() },
+            };
             let consumer = PartitionConsumer::new(&cluster, &settings)?;
             scans.insert(id, OpenScan { table: table.clone(), options, cluster, consumer, topics });
         }
         Ok(scans)
     }
 
-    /// The partition counts of the sinks' topics.
-    pub(crate) fn describe_sinks(&self) -> Result<BTreeMap<NodeId, i32>> {
-        let mut partitions = BTreeMap::new();
+    /// What there is to know of the topics that are written to.
+    pub(crate) fn describe_sinks(&self) -> Result<SinkTopics> {
+        let mut sinks = SinkTopics::default();
         for (id, sink) in self.job.plan.sinks().filter(|(_, s)| s.table.connector == Connector::Kafka) {
             let table = &sink.table.name;
             let options = KafkaOptions::from_table(&sink.table)
@@ -58,17 +65,35 @@ impl Tables<'_> {
                      supported yet. Leave out its 'properties.bootstrap.servers', or run the job on that cluster"
                 )));
             }
-            let topics = describe_topics(table, &options.topics, self.admin, self.clock)?;
-            let description =
-                topics.values().next().ok_or_else(|| Error::user_fault(format!("table {table} has no topic")))?;
-            partitions.insert(id, description.partitions.len() as i32);
+            let Some(topic) = options.topics.only() else {
+                return Err(Error::user_fault(format!("table {table} is written to, so it needs exactly one topic")));
+            };
+            let description = retrying(PATIENCE, self.clock, || self.admin.describe(topic))?.ok_or_else(|| {
+                Error::user_fault(format!(
+                    "topic {topic}, the sink of table {table}, does not exist: create it \
+                     (kafka-topics --create --topic {topic} --partitions N)"
+                ))
+            })?;
+            sinks.partitions.insert(id, description.partitions.len() as i32);
+            self.add_limit(topic, &mut sinks.limits)?;
         }
-        if let Some(topic) = &self.job.dead_letter_topic
-            && retrying(PATIENCE, self.clock, || self.admin.describe(topic))?.is_none()
-        {
-            return Err(Error::user_fault(format!("the dead-letter topic {topic} does not exist: create it first")));
+        if let Some(topic) = &self.job.dead_letter_topic {
+            if retrying(PATIENCE, self.clock, || self.admin.describe(topic))?.is_none() {
+                return Err(Error::user_fault(format!(
+                    "the dead-letter topic {topic} does not exist: create it first"
+                )));
+            }
+            self.add_limit(topic, &mut sinks.limits)?;
         }
-        Ok(partitions)
+        Ok(sinks)
+    }
+
+    fn add_limit(&self, topic: &str, limits: &mut TopicLimits) -> Result<()> {
+        if !limits.0.contains_key(topic) {
+            let limit = retrying(PATIENCE, self.clock, || self.admin.max_message_bytes(topic))?;
+            limits.0.insert(topic.to_owned(), limit);
+        }
+        Ok(())
     }
 
     /// Number of tasks: what the log has, else what the job says, else the largest partition count.
@@ -85,9 +110,18 @@ impl Tables<'_> {
     }
 }
 
+/// The topics of the Kafka sinks, and of failed rows.
+#[derive(Default)]
+pub(crate) struct SinkTopics {
+    /// Of each sink's topic.
+    pub(crate) partitions: BTreeMap<NodeId, i32>,
+    pub(crate) limits: TopicLimits,
+}
+
 /// Admin clients of the clusters that tables name.
 struct Clusters<'a> {
     own: &'a ClientOptions,
+    clock: &'a dyn Clock,
     admins: BTreeMap<ClientOptions, AdminClient>,
 }
 
@@ -97,7 +131,10 @@ impl Clusters<'_> {
         if let Some(servers) = &options.bootstrap_servers {
             cluster.bootstrap_servers.clone_from(servers);
         }
-        cluster.options.extend(options.client.clone());
+        cluster.options.extend(options.client.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if cluster != *self.own && !self.admins.contains_key(&cluster) {
+            access::check(&cluster, self.clock)?;
+        }
         let admin = match self.admins.entry(cluster.clone()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {

@@ -17,7 +17,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
 use crate::kafka::consumer::ConsumerSettings;
-use crate::kafka::{ClientOptions, PartitionConsumer, replicas};
+use crate::kafka::role::Role;
+use crate::kafka::size::TopicLimits;
+use crate::kafka::{ACCESS_PATIENCE, ClientOptions, PartitionConsumer, access, replicas};
 use crate::metrics::{Phase, Place, Restore, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::positions::Positions;
@@ -111,6 +113,7 @@ struct Run<'a> {
     /// Operator ids of the exchanges that are read.
     exchanges: Vec<u32>,
     commit: Arc<CommitUnderWay>,
+    limits: TopicLimits,
 }
 
 struct Supervisor {
@@ -130,7 +133,7 @@ impl Supervisor {
             let commits = self.control.metrics.commits.get();
             self.control.metrics.set_phase(Phase::Restoring);
             self.control.pause.end();
-            let error = match self.attempt() {
+            let error = match self.await_entry().and_then(|()| self.attempt()) {
                 Ok(outcome) => {
                     let finished = outcome == Outcome::Finished;
                     self.control.metrics.set_well(if finished { Phase::Finished } else { Phase::Stopped });
@@ -188,6 +191,26 @@ impl Supervisor {
         waited
     }
 
+    /// Waits until the job's Kafka lets this worker in. Credentials that were good before may be in the middle of a
+    /// change, so that a worker which has committed waits for a while.
+    fn await_entry(&self) -> Result<()> {
+        let WorkerControl { job, metrics, stop, clock, .. } = self.control.as_ref();
+        let patience = if metrics.commits.get() > 0 { ACCESS_PATIENCE } else { Duration::ZERO };
+        let goes_on = |error: &Error| {
+            metrics.set_ill(Phase::Restarting, error);
+            tracing::warn!(%error, "asking again");
+            !stop.load(Ordering::Acquire)
+        };
+        let cluster = ClientOptions::of_job(&job.kafka);
+        let entered =
+            access::await_entry(patience, clock.as_ref(), goes_on, || access::check(&cluster, clock.as_ref()));
+        match entered {
+            // Whoever wants the worker to stop does not ask whether it would be let in.
+            Err(error) if stop.load(Ordering::Acquire) => Err(Error::retry(error.to_string())),
+            entered => entered,
+        }
+    }
+
     /// One life of the worker: claim, restore, run.
     fn attempt(&self) -> Result<Outcome> {
         let job = &self.control.job;
@@ -197,7 +220,7 @@ impl Supervisor {
         let clock = self.control.clock.as_ref();
         let tables = Tables { job, clock, cluster: &cluster, admin: &admin };
         let scans = tables.open_scans()?;
-        let sink_partitions = tables.describe_sinks()?;
+        let sinks = tables.describe_sinks()?;
         let assignment = job.assignment(tables.parallelism(&scans)?)?;
 
         let archive = self.archive(&assignment)?;
@@ -210,6 +233,7 @@ impl Supervisor {
             clock,
             holder: &holder,
             assignment,
+            limits: &sinks.limits,
         })?;
         let log: Arc<str> = job.identity.log_topic().into();
         let exchange_consumer = self.exchange_consumer(&started, &assignment, &cluster)?;
@@ -250,7 +274,10 @@ impl Supervisor {
 
         let kafka_scans: BTreeMap<NodeId, KafkaScan> = scans
             .iter()
-            .map(|(&id, s)| (id, KafkaScan { options: s.options.clone(), consumer: s.consumer.clone() }))
+            .map(|(&id, s)| {
+                let (table, options, consumer) = (s.table.clone(), s.options.clone(), s.consumer.clone());
+                (id, KafkaScan { table, options, consumer })
+            })
             .collect();
         let gate = Arc::new(EpochGate::new(started.producer.clone()));
         let threads = job.threads().clamp(1, assignment.tasks().count());
@@ -260,7 +287,7 @@ impl Supervisor {
             threads,
             log: log.clone(),
             scans: &kafka_scans,
-            sink_partitions: &sink_partitions,
+            sinks: &sinks,
             exchange_consumer: exchange_consumer.as_ref(),
             claims: &started.claims,
             commits: &commits,
@@ -295,6 +322,7 @@ impl Supervisor {
             scans: &kafka_scans,
             exchanges,
             commit,
+            limits: sinks.limits,
         };
         self.run_pipeline(pipeline, started, run, watch)
     }
@@ -306,7 +334,7 @@ impl Supervisor {
         run: Run<'_>,
         _watch: Watch,
     ) -> Result<Outcome> {
-        let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges, commit } = run;
+        let Run { cluster, admin, archive, assignment, log, gate, scans, exchanges, commit, limits } = run;
         let transactional_id = self.control.job.identity.transactional_id(assignment.ordinal);
         let generation = self.control.job.identity.generation;
         let holder = CommitHolder { generation, transactional_id };
@@ -314,10 +342,12 @@ impl Supervisor {
             group_id: format!("{}.log-ends", self.control.job.identity.topic_prefix()),
             isolation_level: "read_uncommitted".into(),
             queued_bytes: 1 << 20,
+            role: Role::Log,
         };
         let offsets = scans.iter().map(|(&id, scan)| {
             let has_group = scan.options.group_id.is_some();
-            (self.control.job.plan.nodes[id].operator_id, ScanOffsets { consumer: scan.consumer.clone(), has_group })
+            let (table, consumer) = (scan.table.clone(), scan.consumer.clone());
+            (self.control.job.plan.nodes[id].operator_id, ScanOffsets { table, consumer, has_group })
         });
         let tails = started.claims.iter().map(|(&task, &claim)| (task, claim, started.log_tails[&task]));
         let plan = match (&self.control.job.archive, archive) {
@@ -336,6 +366,7 @@ impl Supervisor {
             log_consumer: PartitionConsumer::new(cluster, &settings)?,
             scans: offsets.collect(),
             exchanges,
+            limits,
             admin,
             gate: gate.clone(),
             router: pipeline.router.clone(),
@@ -405,6 +436,7 @@ impl Supervisor {
             group_id: format!("{}.exchanges", self.control.job.identity.topic_prefix()),
             isolation_level: "read_committed".into(),
             queued_bytes: self.control.job.memory.fetch / exchanges.len() / self.control.job.threads(),
+            role: Role::Exchange,
         };
         PartitionConsumer::new(cluster, &settings).map(Some)
     }

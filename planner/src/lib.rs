@@ -9,6 +9,7 @@ pub mod connector;
 pub mod catalog;
 pub mod function;
 pub mod expression;
+pub mod secret;
 pub mod plan;
 mod bind;
 mod optimise;

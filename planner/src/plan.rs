@@ -5,9 +5,9 @@
 //! of kind [`Operator::Exchange`] is the last of its stage; the nodes that read it are in a later one.
 
 use crate::expression::{Expression, Literal};
+use crate::secret::Options;
 use crate::types::DataType;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The version of this format; raised when a reader of the old one would misread the new one.
@@ -111,7 +111,7 @@ pub struct Table {
     /// Names of the PRIMARY KEY's columns, NOT ENFORCED; empty without one.
     pub primary_key: Vec<String>,
     /// Every option of the WITH clause, validated by the planner's connector catalogue.
-    pub options: BTreeMap<String, String>,
+    pub options: Options,
     /// `scan.watermark.idle-timeout`: an input read to its end and silent this long doesn't hold the
     /// watermark back. Zero: it always does.
     pub idle_timeout: Duration,
@@ -312,6 +312,23 @@ impl Plan {
             Operator::Scan(scan) => Some((id, scan)),
             _ => None,
         })
+    }
+
+    /// The options of every table, once for each node that uses it.
+    pub fn table_options_mut(&mut self) -> impl Iterator<Item = (&str, &mut Options)> {
+        self.nodes.iter_mut().filter_map(|n| match &mut n.operator {
+            Operator::Scan(Scan { table, .. }) | Operator::Sink(Sink { table, .. }) => {
+                Some((table.name.as_str(), &mut table.options))
+            }
+            _ => None,
+        })
+    }
+
+    /// The plan as it may be written: without the secrets in its tables' options.
+    pub fn masked(&self) -> Self {
+        let mut masked = self.clone();
+        masked.table_options_mut().for_each(|(_, options)| *options = options.masked());
+        masked
     }
 
     pub fn exchanges(&self) -> impl Iterator<Item = (NodeId, &Node)> {

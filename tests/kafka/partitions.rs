@@ -56,6 +56,33 @@ fn partitions_added_to_a_running_job_are_read_exactly_once() {
 }
 
 #[test]
+fn partitions_added_while_the_job_is_down_are_read_from_their_beginning_when_it_is_back() {
+    let Some(kafka) = Kafka::apache("grow-down") else { return };
+    let (from, to) = (kafka.topic("events", 2), kafka.topic("passed", 1));
+    // Where the job starts is for what was there then: of what was added since, nothing may be left out.
+    let sql = pass_through(&from, &to).replace("'earliest-offset'", "'latest-offset'");
+    let job = Job::new(&kafka, "job", &sql);
+    let millrace = job.start();
+    millrace.until_next_commits(1);
+    send(&kafka.producer(), &from, 2, 0..100);
+    await_ids(&kafka, &millrace, &to, 100);
+    millrace.stop().assert_code(0);
+
+    kafka.grow(&from, 5);
+    send(&kafka.producer(), &from, 5, 100..600);
+    let millrace = job.start();
+    await_ids(&kafka, &millrace, &to, 600);
+    send(&kafka.producer(), &from, 5, 600..1_000);
+    await_ids(&kafka, &millrace, &to, 1_000);
+    millrace.kill();
+    let millrace = job.start();
+    let partitions = |status: &serde_json::Value| (status["partitions"].as_array()?.len() == 5).then_some(());
+    millrace.until_status("all partitions to be known", partitions);
+    millrace.stop().assert_code(0);
+    assert_ids(&kafka.read(&to), 1_000);
+}
+
+#[test]
 fn a_new_job_takes_a_topic_as_large_as_it_has_become() {
     let Some(kafka) = Kafka::apache("grown") else { return };
     let (from, first, second) = (kafka.topic("events", 4), kafka.topic("first", 1), kafka.topic("second", 1));

@@ -28,9 +28,12 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
         )));
     }
     let savepoint = args.restore_from.as_ref().map(|location| permitted(args, location, &input.plan)).transpose()?;
+    job::refuse_secrets(&mut input.plan)?;
+    let written_plan = input.plan.clone();
+    job::resolve_secrets(&mut input.plan, args.secrets.as_deref())?;
     let spec = kafka_spec(args, input.manifest.as_ref().map(|manifest| &manifest.spec.kafka))?;
     let kafka = job::kafka(&spec, args.secrets.as_deref())?;
-    Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input))?;
+    Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input), false)?;
 
     let identity = match &args.replaces {
         Some(file) => succession(file, savepoint.as_ref())?,
@@ -59,7 +62,7 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
         )));
     }
     let tasks = prepare(&job, SystemClock::shared().as_ref())?;
-    let job = Job { parallelism: Some(tasks), ..job };
+    let job = Job { parallelism: Some(tasks), plan: written_plan, ..job };
     let (prefix, out) = (job.identity.topic_prefix(), args.out.display().to_string());
     JobFile::new(job, spec).write(&args.out)?;
     println!("{prefix}: {tasks} tasks; start its workers with: millrace worker {out} --state-dir DIR");

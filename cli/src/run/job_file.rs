@@ -1,5 +1,5 @@
 //! The file that a job's workers are started with: identity, plan and settings, as whoever created the job
-//! has settled them. Without secrets: each worker reads those itself.
+//! has settled them. Without secrets, only with references to them: each worker reads those itself.
 
 use crate::job;
 use crate::report::Failure;
@@ -43,6 +43,7 @@ impl JobFile {
     /// The job in a file, its secrets read from `secrets`, with the archive at `archive_url` if that is given.
     pub(super) fn read(path: &Path, secrets: Option<&Path>, archive_url: Option<&str>) -> Result<Job, Failure> {
         let mut file = Self::parse(path)?;
+        job::resolve_secrets(&mut file.job.plan, secrets)?;
         let archive = job::archive_with_secrets(archive_url, file.job.archive.take(), secrets)?;
         Ok(Job { kafka: job::kafka(&file.kafka, secrets)?, archive, ..file.job })
     }

@@ -44,8 +44,10 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     if args.discard_state {
         home.discard(&topics)?;
     }
+    let known = home.is_known()?;
     let identity = home.identity(&input)?;
-    topics.prepare(&input.plan, dead_letter_topic(&input))?;
+    job::resolve_secrets(&mut input.plan, args.process.secrets.as_deref())?;
+    topics.prepare(&input.plan, dead_letter_topic(&input), known)?;
 
     let job = job(args, input, &home, kafka, identity.clone())?;
     let clock = SystemClock::shared();
@@ -162,6 +164,14 @@ impl Home {
         match self {
             Self::Kept(directory) => directory.state(),
             Self::Temporary(directory) => directory.path().join("state"),
+        }
+    }
+
+    /// Whether the job was here before.
+    fn is_known(&self) -> Result<bool, Failure> {
+        match self {
+            Self::Kept(directory) => Ok(directory.existing()?.is_some()),
+            Self::Temporary(_) => Ok(false),
         }
     }
 

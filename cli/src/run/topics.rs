@@ -2,9 +2,10 @@
 //! exist. The job's own (its log, for instance) are the runtime's to make; only deleting them is here.
 
 use crate::report::Failure;
+use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{JobIdentity, Kafka};
-use millrace_job_runtime::kafka::ClientOptions;
 use millrace_job_runtime::kafka::admin::AdminClient;
+use millrace_job_runtime::kafka::{ClientOptions, access};
 use millrace_planner::plan::{Connector, Plan, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,12 @@ pub(super) const PARTITIONS: i32 = 4;
 /// A table's own Kafka, in Flink's name for it.
 const BOOTSTRAP_SERVERS: &str = "properties.bootstrap.servers";
 
+/// What a topic is for.
+struct User {
+    name: String,
+    reads: bool,
+}
+
 pub(super) struct Topics {
     admin: AdminClient,
     bootstrap_servers: String,
@@ -22,12 +29,14 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn new(kafka: &Kafka, may_create: bool) -> Result<Self, Failure> {
-        let admin = AdminClient::new(&ClientOptions::of_job(kafka))?;
+        let cluster = ClientOptions::of_job(kafka);
+        access::check(&cluster, SystemClock::shared().as_ref())?;
+        let admin = AdminClient::new(&cluster)?;
         Ok(Self { admin, bootstrap_servers: kafka.bootstrap_servers.clone(), may_create })
     }
 
-    /// Sees to it that the topics of the plan's tables exist, and that of failed rows.
-    pub(super) fn prepare(&self, plan: &Plan, dead_letter: Option<&str>) -> Result<(), Failure> {
+    /// Sees to it that the topics of the plan's tables exist, and that of failed rows. `known`: the job may have run.
+    pub(super) fn prepare(&self, plan: &Plan, dead_letter: Option<&str>, known: bool) -> Result<(), Failure> {
         let users = self.users(plan, dead_letter);
         let mut missing = Vec::new();
         for (topic, user) in &users {
@@ -38,7 +47,7 @@ impl Topics {
                 self.admin.create(topic, PARTITIONS, 1, &[])?;
                 tracing::info!(topic, partitions = PARTITIONS, "created topic");
             } else {
-                missing.push(self.how_to_create(topic, user));
+                missing.push(self.how_to_create(topic, user, known));
             }
         }
         if missing.is_empty() { Ok(()) } else { Err(Failure::User(missing.join("\n"))) }
@@ -53,17 +62,18 @@ impl Topics {
     }
 
     /// Each topic of the job's Kafka with what it is for.
-    fn users(&self, plan: &Plan, dead_letter: Option<&str>) -> BTreeMap<String, String> {
+    fn users(&self, plan: &Plan, dead_letter: Option<&str>) -> BTreeMap<String, User> {
         let mut users = BTreeMap::new();
-        let sources = plan.scans().map(|(_, scan)| &scan.table);
-        let tables = sources.chain(plan.sinks().map(|(_, sink)| &sink.table));
-        for table in tables.filter(|table| self.is_on_the_jobs_kafka(table)) {
+        let sources = plan.scans().map(|(_, scan)| (&scan.table, true));
+        let tables = sources.chain(plan.sinks().map(|(_, sink)| (&sink.table, false)));
+        for (table, reads) in tables.filter(|(table, _)| self.is_on_the_jobs_kafka(table)) {
             for topic in topics_of(table) {
-                users.entry(topic).or_insert_with(|| format!("table `{}`", short_name(table)));
+                users.entry(topic).or_insert_with(|| User { name: format!("table `{}`", short_name(table)), reads });
             }
         }
         if let Some(topic) = dead_letter {
-            users.entry(topic.to_owned()).or_insert_with(|| "deadLetterTopic".to_owned());
+            let user = || User { name: "deadLetterTopic".to_owned(), reads: false };
+            users.entry(topic.to_owned()).or_insert_with(user);
         }
         users
     }
@@ -73,12 +83,20 @@ impl Topics {
             && table.options.get(BOOTSTRAP_SERVERS).is_none_or(|servers| *servers == self.bootstrap_servers)
     }
 
-    fn how_to_create(&self, topic: &str, user: &str) -> String {
+    fn how_to_create(&self, topic: &str, user: &User, known: bool) -> String {
         let servers = &self.bootstrap_servers;
-        format!(
-            "the topic {topic} of {user} does not exist on Kafka at {servers}; create it, for instance with\n  \
-             kafka-topics.sh --bootstrap-server {servers} --create --topic {topic} --partitions {PARTITIONS}"
-        )
+        let mut text = format!(
+            "the topic {topic} of {} does not exist on Kafka at {servers}; create it, for instance with\n  \
+             kafka-topics.sh --bootstrap-server {servers} --create --topic {topic} --partitions {PARTITIONS}",
+            user.name
+        );
+        if known && user.reads {
+            text.push_str(
+                "\nIf the job has read it before, it was deleted with what the job had not read, and one made again does \
+                 not continue it: start the job anew with --discard-state",
+            );
+        }
+        text
     }
 }
 

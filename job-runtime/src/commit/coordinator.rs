@@ -4,12 +4,17 @@
 use super::covers::Covers;
 use super::gate::{EpochGate, Prepared, Report};
 use super::log::{self, transaction_timeout};
+use super::refused::too_large;
+use crate::condition::Reason;
 use crate::env::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Router;
 use crate::job::Job;
 use crate::kafka::admin::AdminClient;
-use crate::kafka::{CommitOutcome, PartitionConsumer};
+use crate::kafka::delivery::Undelivered;
+use crate::kafka::refusal::Refusal;
+use crate::kafka::size::TopicLimits;
+use crate::kafka::{ACCESS_PATIENCE, CommitOutcome, PartitionConsumer};
 use crate::metrics::{Metrics, PartitionStatus, TaskStatus};
 use crate::savepoint::pause::{CommittedTask, Pause, WriteRequest};
 use crate::savepoint::write::{self, WriteTasks};
@@ -29,6 +34,8 @@ use std::time::Duration;
 
 /// How often the coordinator looks at what has no event of its own: bytes produced, stop requests.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often the clients of the sources are heard.
+const SERVE: Duration = Duration::from_secs(1);
 /// How often lag is measured and group offsets are committed.
 const GROUP_OFFSETS: Duration = Duration::from_secs(1);
 
@@ -43,6 +50,7 @@ pub enum Outcome {
 
 /// A Kafka scan as lag tools see it.
 pub struct ScanOffsets {
+    pub table: String,
     pub consumer: Arc<PartitionConsumer>,
     /// Whether the user named a group, whose offsets are then committed.
     pub has_group: bool,
@@ -59,6 +67,8 @@ pub struct Coordinator<'a> {
     pub scans: BTreeMap<u32, ScanOffsets>,
     /// Operator ids of the exchanges that this worker reads.
     pub exchanges: Vec<u32>,
+    /// What the topics of sinks took when the worker started.
+    pub limits: TopicLimits,
     pub admin: Arc<AdminClient>,
     pub gate: Arc<EpochGate>,
     pub router: Router,
@@ -81,6 +91,7 @@ struct Progressing {
     prepared: Vec<Prepared>,
     ended_at: Duration,
     offsets_at: Duration,
+    served_at: Duration,
     outcome: Option<Outcome>,
     stop_seen: bool,
     end_seen: bool,
@@ -91,6 +102,24 @@ struct Progressing {
 impl Coordinator<'_> {
     /// Runs until the job has ended. The transaction of epoch 1 is open.
     pub fn run(mut self) -> Result<Outcome> {
+        match self.run_epochs() {
+            Ok(outcome) => self.checkpointer.finish().map(|()| outcome),
+            Err(error) => Err(self.explained(error)),
+        }
+    }
+
+    /// What an error is about: a record that is refused loses the transaction, whose calls then only say that it is
+    /// lost.
+    fn explained(&self, error: Error) -> Error {
+        if error.kind != ErrorKind::RestartWorker {
+            return error;
+        }
+        let Some(record) = self.gate.producer().undelivered().filter(Undelivered::is_too_large) else { return error };
+        let now = self.admin.max_message_bytes(&record.topic).unwrap_or_default();
+        too_large(&record, self.limits.0.get(&record.topic).copied(), now)
+    }
+
+    fn run_epochs(&mut self) -> Result<Outcome> {
         let settings = EpochSettings {
             tasks: self.assignment.tasks().count() as u32,
             commit_interval: self.job.commit_interval,
@@ -103,6 +132,7 @@ impl Coordinator<'_> {
         loop {
             let wait = machine.wait(self.clock.monotonic()).unwrap_or(LOOK).min(LOOK);
             let event = self.next_event(wait, &mut progressing)?;
+            self.serve_sources(&mut progressing)?;
             let mut effects = machine.step(event, self.clock.monotonic());
             while !effects.is_empty() {
                 let mut following = Vec::new();
@@ -112,12 +142,38 @@ impl Coordinator<'_> {
                 effects = following;
             }
             if let Some(outcome) = progressing.outcome {
-                self.checkpointer.finish()?;
                 return Ok(outcome);
             }
             // A transaction is open whenever events are waited for.
             self.covers.write(self.gate.producer())?;
         }
+    }
+
+    /// Hears whether the sources' clusters still let us in: their clients would wait for ever.
+    fn serve_sources(&self, progressing: &mut Progressing) -> Result<()> {
+        let now = self.clock.monotonic();
+        if now < progressing.served_at + SERVE {
+            return Ok(());
+        }
+        progressing.served_at = now;
+        for scan in self.scans.values() {
+            let warn = |warning| self.metrics.conditions.set_warning(Reason::AccessRefused, &scan.table, warning);
+            let Some(Refusal { reason, lasts }) = scan.consumer.serve(now) else {
+                warn(None);
+                continue;
+            };
+            let error = Error::user_fault(format!(
+                "Kafka has not let the job read table {} since {} s: {reason}; give it the credentials that are valid now",
+                scan.table,
+                lasts.as_secs()
+            ))
+            .because(Reason::AccessRefused);
+            warn(Some(error.to_string()));
+            if lasts >= ACCESS_PATIENCE {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn next_event(&self, wait: Duration, progressing: &mut Progressing) -> Result<Event> {

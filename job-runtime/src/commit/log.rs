@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity};
 use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::consumer::ConsumerSettings;
+use crate::kafka::role::Role;
+use crate::kafka::size::{BATCH_BYTES, MAX_MESSAGE_BYTES, OWN_TOPIC_BYTES};
 use crate::kafka::{
     ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
 };
@@ -20,6 +22,25 @@ use std::time::Duration;
 
 /// How long Kafka may be out of reach before a start is given up (and tried again by the supervisor).
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// With what a topic of the job's own is made.
+fn own_config(max_message_bytes: &str) -> Vec<(&str, &str)> {
+    KEPT_FOR_EVER.into_iter().chain([(MAX_MESSAGE_BYTES, max_message_bytes)]).collect()
+}
+
+/// Whether a topic of the job's own takes records as large as the job writes them, and how to mend it.
+fn check_record_size(topic: &str, config: &BTreeMap<String, String>) -> Result<()> {
+    let value = config.get(MAX_MESSAGE_BYTES).map_or("", String::as_str);
+    match value.parse::<usize>() {
+        Ok(bytes) if bytes >= BATCH_BYTES => Ok(()),
+        _ => Err(Error::fail_job(format!(
+            "the job's topic {topic} has {MAX_MESSAGE_BYTES}={value}, which is less than the job's records take: set it back to \
+             {OWN_TOPIC_BYTES} (kafka-configs --alter --entity-type topics --entity-name {topic} --add-config \
+             {MAX_MESSAGE_BYTES}={OWN_TOPIC_BYTES})"
+        ))
+        .because(Reason::RecordTooLarge)),
+    }
+}
 
 impl JobIdentity {
     /// First part of the names of the job's own topics.
@@ -69,7 +90,9 @@ pub fn ensure_topic(
     }
     if !existed {
         let partitions = i32::try_from(tasks).expect("at most 1024 tasks");
-        let create = || admin.create(topic, partitions, job.kafka.replication, &KEPT_FOR_EVER);
+        let max_message_bytes = OWN_TOPIC_BYTES.to_string();
+        let config = own_config(&max_message_bytes);
+        let create = || admin.create(topic, partitions, job.kafka.replication, &config);
         retrying(PATIENCE, clock, create)?;
     }
     let ready = || describe()?.ok_or_else(|| Error::retry(format!("topic {topic} is not there yet")));
@@ -83,6 +106,8 @@ pub fn ensure_topic(
         .because(Reason::InvalidJob));
     }
     retrying(PATIENCE, clock, || keep_for_ever(admin, topic))?;
+    let config = retrying(PATIENCE, clock, || admin.config(topic))?;
+    check_record_size(topic, &config)?;
     Ok((description.id, existed))
 }
 
@@ -139,6 +164,7 @@ impl LogReader {
             group_id: format!("{}.log-reader", job.identity.topic_prefix()),
             isolation_level: isolation_level.to_owned(),
             queued_bytes: job.memory.fetch,
+            role: Role::Log,
         };
         let topic = job.identity.log_topic();
         let consumer = PartitionConsumer::new(cluster, &settings)?;
@@ -213,5 +239,23 @@ impl LogReader {
             found.map(|(_, end)| (task, end))
         };
         self.ended.keys().map(end).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_takes_less_than_the_job_writes_is_named_with_what_to_set() {
+        let check = |bytes: &str| check_record_size("log", &[(MAX_MESSAGE_BYTES.to_owned(), bytes.to_owned())].into());
+        // As it is made, and as an earlier version made it.
+        check(&OWN_TOPIC_BYTES.to_string()).unwrap();
+        check("1048588").unwrap();
+        let error = check("999999").unwrap_err();
+        assert_eq!(error.reason(), Reason::RecordTooLarge);
+        for part in ["max.message.bytes=999999", "--entity-name log --add-config max.message.bytes="] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 }

@@ -10,7 +10,8 @@ use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::kafka::admin::{AdminClient, retrying};
-use crate::kafka::{ClientOptions, TransactionalProducer};
+use crate::kafka::size::TopicLimits;
+use crate::kafka::{ClientOptions, ProducerSettings, TransactionalProducer};
 use crate::savepoint::restore::Savepoint;
 use crate::state::store::TaskStore;
 use millrace_protocol::assignment::Assignment;
@@ -62,6 +63,8 @@ pub struct StartRequest<'a> {
     /// Who starts: the same holder may take over from itself at once.
     pub holder: &'a str,
     pub assignment: Assignment,
+    /// What the topics that the worker writes take.
+    pub limits: &'a TopicLimits,
 }
 
 pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
@@ -195,7 +198,8 @@ impl<'a> Start<'a> {
     fn fence(&mut self, ids: BTreeSet<String>) -> Result<Vec<Effect>> {
         let StartRequest { job, cluster, clock, .. } = self.request;
         for id in ids {
-            let fence = TransactionalProducer::new(cluster, &id, transaction_timeout(job), 1 << 20)?;
+            let settings = ProducerSettings::for_fencing(transaction_timeout(job));
+            let fence = TransactionalProducer::new(cluster, &id, &settings)?;
             retrying(PATIENCE, *clock, || fence.init_transactions(Duration::from_secs(10)))?;
             tracing::info!(transactional_id = %id, "fenced an earlier worker");
         }
@@ -203,9 +207,10 @@ impl<'a> Start<'a> {
     }
 
     fn register(&mut self) -> Result<Vec<Effect>> {
-        let StartRequest { job, cluster, clock, assignment, .. } = self.request;
+        let StartRequest { job, cluster, clock, assignment, limits, .. } = self.request;
         let id = job.identity.transactional_id(assignment.ordinal);
-        let producer = TransactionalProducer::new(cluster, &id, transaction_timeout(job), job.memory.epoch)?;
+        let settings = ProducerSettings::new(transaction_timeout(job), job.memory.epoch, limits);
+        let producer = TransactionalProducer::new(cluster, &id, &settings)?;
         retrying(PATIENCE, *clock, || producer.init_transactions(Duration::from_secs(10)))?;
         self.producer = Some(producer);
         Ok(self.machine.step(Event::Registered))

@@ -6,7 +6,6 @@ use crate::env::ManualClock;
 use crate::error::Error;
 use crate::job::{ErrorPolicies, ErrorPolicy, JobIdentity, Kafka, MemoryLimits};
 use millrace_planner::plan::{PLAN_VERSION, Plan};
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -66,7 +65,7 @@ pub(crate) fn job() -> Job {
             generation: 1,
         },
         plan: Plan { version: PLAN_VERSION, nodes: Vec::new(), time_zone: "UTC".into() },
-        kafka: Kafka { bootstrap_servers: "nowhere:1".into(), options: BTreeMap::new(), replication: 1 },
+        kafka: Kafka { bootstrap_servers: "nowhere:1".into(), options: Default::default(), replication: 1 },
         replicas: 1,
         ordinal: 0,
         makes_topics: false,

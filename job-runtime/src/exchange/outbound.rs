@@ -3,6 +3,7 @@
 
 use super::record::{ExchangeRecord, RecordEncoder};
 use crate::error::{ErrorContext, ErrorKind, Result};
+use crate::kafka::size::BATCH_BYTES;
 use crate::operators::Progress;
 use crate::sink::outputs::Outputs;
 use arrow_array::RecordBatch;
@@ -14,6 +15,10 @@ use std::sync::Arc;
 /// Bounds of the memory that rows for one task take before a record is made of them: well below Kafka's
 /// default limit of 1 MB, and enough to be worth a record.
 const RECORD_BYTES: std::ops::Range<usize> = 16 << 10..512 << 10;
+
+/// A record above it is sent as several: rows that come in one large batch are not cut before. A single row may be
+/// larger; topics of the job's own take more than this.
+const SENT_BYTES: usize = BATCH_BYTES - (8 << 10);
 
 pub struct Outbound {
     from: u32,
@@ -111,10 +116,14 @@ impl Outbound {
                 Some(joined.or_kind(ErrorKind::FailJob, "could not join rows for the exchange")?)
             }
         };
-        pending.told = self.progress;
+        let before = std::mem::replace(&mut pending.told, self.progress);
         let Pending { ready_at, .. } = *pending;
-        let (number, progress) = (links.send(to), self.progress);
+        let (number, progress) = (links.sent(to) + 1, self.progress);
         let record = ExchangeRecord { from: self.from, number, progress, ready_at, rows };
-        outputs.plain(&self.topic, to as i32, self.encoder.encode(&record)?)
+        for bytes in self.encoder.encode_within(record, before, SENT_BYTES)? {
+            links.send(to);
+            outputs.plain(&self.topic, to as i32, bytes)?;
+        }
+        Ok(())
     }
 }

@@ -72,6 +72,35 @@ impl RecordEncoder {
     }
 }
 
+impl RecordEncoder {
+    /// The record in as many as it takes for each to have at most `limit` bytes, or one row. They are numbered from its
+    /// number on; those before the last tell `before` in place of its progress, which comes after all of its rows.
+    pub(super) fn encode_within(
+        &mut self,
+        record: ExchangeRecord,
+        before: Progress,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut encoded = Vec::new();
+        // The next one last.
+        let mut waiting = vec![record.rows.clone()];
+        while let Some(rows) = waiting.pop() {
+            let progress = if waiting.is_empty() { record.progress } else { before };
+            let number = record.number + encoded.len() as u64;
+            let bytes = self.encode(&ExchangeRecord { number, progress, rows: rows.clone(), ..record })?;
+            match rows.filter(|rows| bytes.len() > limit && rows.num_rows() > 1) {
+                Some(rows) => {
+                    let half = rows.num_rows() / 2;
+                    waiting.push(Some(rows.slice(half, rows.num_rows() - half)));
+                    waiting.push(Some(rows.slice(0, half)));
+                }
+                None => encoded.push(bytes),
+            }
+        }
+        Ok(encoded)
+    }
+}
+
 impl ExchangeRecord {
     /// Errors say that the record is corrupt or of a later version; both need a person.
     pub fn decode(bytes: &[u8], schema: &SchemaRef) -> Result<Self> {
@@ -137,6 +166,34 @@ mod tests {
             let record = record(rows);
             let bytes = encoder.encode(&record).unwrap();
             assert_eq!(ExchangeRecord::decode(&bytes, &schema).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_record_above_the_limit_becomes_several_and_time_passes_with_the_last() {
+        let mut encoder = RecordEncoder::new().unwrap();
+        let (whole, before) = (record(Some(rows(5000))), Progress { event: -9, ..Progress::START });
+        let limit = encoder.encode(&whole).unwrap().len() / 3;
+        let encoded = encoder.encode_within(whole.clone(), before, limit).unwrap();
+        assert!(encoded.len() >= 3 && encoded.iter().all(|bytes| bytes.len() <= limit), "{} records", encoded.len());
+        let schema = rows(0).schema();
+        let read: Vec<_> = encoded.iter().map(|bytes| ExchangeRecord::decode(bytes, &schema).unwrap()).collect();
+        let numbers: Vec<u64> = read.iter().map(|record| record.number).collect();
+        assert_eq!(numbers, (whole.number..whole.number + read.len() as u64).collect::<Vec<_>>());
+        let (last, earlier) = read.split_last().unwrap();
+        assert_eq!(last.progress, whole.progress);
+        assert!(earlier.iter().all(|record| record.progress == before));
+        let rows_of = read.iter().map(|record| record.rows.as_ref().unwrap());
+        assert_eq!(arrow_select::concat::concat_batches(&schema, rows_of).unwrap(), rows(5000));
+    }
+
+    #[test]
+    fn what_fits_or_is_one_row_or_none_stays_one_record() {
+        let mut encoder = RecordEncoder::new().unwrap();
+        for (rows, limit) in [(None, 1), (Some(rows(1)), 1), (Some(rows(5000)), 1 << 20)] {
+            let record = record(rows);
+            let encoded = encoder.encode_within(record.clone(), Progress::START, limit).unwrap();
+            assert_eq!(encoded, [encoder.encode(&record).unwrap()]);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The few administrative calls: which topics and partitions there are, making and deleting the job's own.
 
 use super::ClientOptions;
-use super::native::{c_string, millis};
+use super::native::{c_string, millis, pointed_text};
+use super::size::MAX_MESSAGE_BYTES;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use rdkafka::admin::{AdminClient as KafkaAdmin, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::bindings as sys;
@@ -9,7 +10,6 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::time::Duration;
 
 /// How long one admin call may take.
@@ -149,7 +149,12 @@ impl AdminClient {
             self.runtime.block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
         let mut entries = BTreeMap::new();
         for resource in described.or_kind(ErrorKind::Retry, operation())? {
-            let resource = resource.map_err(|code| Error::retry(format!("{}: {code}", operation())))?;
+            let resource = resource.map_err(|code| match code {
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                    Error::user_fault(format!("{}: not authorised; grant DESCRIBE_CONFIGS on it", operation()))
+                }
+                code => Error::retry(format!("{}: {code}", operation())),
+            })?;
             entries.extend(resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?))));
         }
         if entries.is_empty() {
@@ -157,6 +162,18 @@ impl AdminClient {
             return Err(Error::retry(format!("{}: the broker does not know it yet", operation())));
         }
         Ok(entries)
+    }
+
+    /// How large a batch of records the topic takes; None where we may not know.
+    pub fn max_message_bytes(&self, topic: &str) -> Result<Option<usize>> {
+        match self.config(topic) {
+            Ok(config) => Ok(config.get(MAX_MESSAGE_BYTES).and_then(|bytes| bytes.parse().ok())),
+            Err(error) if error.kind == ErrorKind::UserFault => {
+                tracing::warn!(%error, "rows too large for the topic can't be told from others");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Which cluster this is; None where the broker doesn't tell.
@@ -180,7 +197,7 @@ unsafe fn description_of(
     unsafe {
         let code = sys::rd_kafka_event_error(event);
         if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err((code, text(sys::rd_kafka_event_error_string(event))));
+            return Err((code, pointed_text(sys::rd_kafka_event_error_string(event))));
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         let mut count = 0;
@@ -198,7 +215,7 @@ unsafe fn description_of(
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC => return Ok(None),
-            code => return Err((code, text(sys::rd_kafka_error_string(error)))),
+            code => return Err((code, pointed_text(sys::rd_kafka_error_string(error)))),
         }
         let mut count = 0;
         let infos = sys::rd_kafka_TopicDescription_partitions(description, &mut count);
@@ -211,19 +228,9 @@ unsafe fn description_of(
         found.sort_unstable();
         let (partitions, in_sync) = found.into_iter().unzip();
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
-        let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
+        let id = if id.is_null() { String::new() } else { pointed_text(sys::rd_kafka_Uuid_base64str(id)) };
         Ok(Some(TopicDescription { partitions, in_sync, id }))
     }
-}
-
-/// # Safety
-/// `text` is null or a string that lives for the call.
-unsafe fn text(text: *const std::ffi::c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: by the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 fn options() -> AdminOptions {

@@ -1,14 +1,14 @@
 //! How to reach a Kafka cluster, and the client settings that all of Millrace's clients share.
 
 use crate::job::Kafka;
+use millrace_planner::secret::Options;
 use rdkafka::ClientConfig;
-use std::collections::BTreeMap;
 
 /// One cluster: addresses and security.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientOptions {
     pub bootstrap_servers: String,
-    pub options: BTreeMap<String, String>,
+    pub options: Options,
 }
 
 impl ClientOptions {
@@ -16,11 +16,18 @@ impl ClientOptions {
         Self { bootstrap_servers: kafka.bootstrap_servers.clone(), options: kafka.options.clone() }
     }
 
+    /// As whom it is entered, for people: None where nobody asks.
+    pub fn identity(&self) -> Option<String> {
+        let user = self.options.get("sasl.username")?;
+        let mechanism = self.options.get("sasl.mechanism").map_or("PLAIN", String::as_str);
+        Some(format!("user {user} ({mechanism})"))
+    }
+
     /// A configuration with these options; what the caller sets on it afterwards wins, since
     /// correctness rests on it.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        for (key, value) in &self.options {
+        for (key, value) in self.options.iter() {
             config.set(key, value);
         }
         config

@@ -3,8 +3,9 @@
 
 use super::ClientOptions;
 use super::native::{c_string, error_text, millis};
+use super::refusal::{Refusal, Refusals};
+use super::role::{Role, is_out_of_range};
 use crate::batch::SourceRecords;
-use crate::condition::Reason;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -16,6 +17,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Events of a client that are heard at once.
+const EVENTS_SERVED: usize = 32;
+
 /// Memory and isolation of a consumer.
 #[derive(Clone, Debug)]
 pub struct ConsumerSettings {
@@ -25,11 +29,14 @@ pub struct ConsumerSettings {
     pub isolation_level: String,
     /// Bytes of records fetched ahead, per queue.
     pub queued_bytes: usize,
+    /// What it reads, for its errors.
+    pub role: Role,
 }
 
 /// One client of one cluster. Records come out of its [`FetchQueue`]s.
 pub struct PartitionConsumer {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Refusals>,
+    role: Role,
 }
 
 impl PartitionConsumer {
@@ -49,8 +56,9 @@ impl PartitionConsumer {
             .set("fetch.max.bytes", "8388608")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.queue.backoff.ms", "5");
-        let consumer = config.create().or_kind(ErrorKind::UserFault, "could not create a Kafka consumer")?;
-        Ok(Arc::new(Self { consumer }))
+        let consumer = config.create_with_context(Refusals::default());
+        let consumer = consumer.or_kind(ErrorKind::UserFault, "could not create a Kafka consumer")?;
+        Ok(Arc::new(Self { consumer, role: settings.role.clone() }))
     }
 
     /// Starts fetching a partition at `offset` into `queue`.
@@ -144,11 +152,13 @@ impl PartitionConsumer {
         (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
-    /// Serves the client's own events (commit replies, broker errors); call it now and then.
-    pub fn serve(&self) {
-        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::warn!(%error, "Kafka consumer");
+    /// Hears, now and then, what the client has to say of its cluster. Returns that the cluster refuses it, if it does.
+    pub fn serve(&self, now: Duration) -> Option<Refusal> {
+        for _ in 0..EVENTS_SERVED {
+            // Whatever comes has been told to the context; records arrive in queues of their own.
+            let _ = self.consumer.poll(Duration::ZERO);
         }
+        self.consumer.context().now(now)
     }
 }
 
@@ -253,7 +263,7 @@ impl FetchQueue {
                     let place = format!("{}-{}", message.topic(), message.raw().partition);
                     outcome = outcome.and(Err(Error::restart_worker(format!("{place} was cut while it was read"))));
                 }
-                Some(code) => outcome = outcome.and(message.failure(code)),
+                Some(code) => outcome = outcome.and(message.failure(code, &self.queue.consumer.role)),
             }
         }
         if !run.is_empty() {
@@ -320,42 +330,12 @@ impl Message {
     }
 
     /// What an error in the stream of records means.
-    fn failure(&self, code: RDKafkaRespErr) -> Result<()> {
-        use RDKafkaRespErr::*;
+    fn failure(&self, code: RDKafkaRespErr, role: &Role) -> Result<()> {
         let place = format!("{}-{}", self.topic(), self.raw().partition);
         let detail =
             Self::bytes(self.raw().payload, self.raw().len).map(|text| String::from_utf8_lossy(text).into_owned());
-        let detail = detail.unwrap_or_else(|| error_text(code));
-        match code {
-            code if is_out_of_range(code) => Err(Error::fail_job(format!(
-                "the position of {place} is no longer in the topic ({detail}): its retention has removed records that \
-                 the job has not read. Restore from a savepoint, or start a new job at the position you choose"
-            ))
-            .because(Reason::SourceRecordsGone)),
-            RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-            | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => {
-                Err(Error::fail_job(format!("source {place} no longer exists ({detail})")).because(Reason::SourceGone))
-            }
-            RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED | RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED => {
-                Err(Error::fail_job(format!("not allowed to read {place} ({detail}): grant READ on the topic")))
-            }
-            RD_KAFKA_RESP_ERR__BAD_MSG | RD_KAFKA_RESP_ERR__BAD_COMPRESSION | RD_KAFKA_RESP_ERR_INVALID_MSG => {
-                Err(Error::fail_job(format!("{place} holds a corrupt record batch ({detail})")))
-            }
-            // Brokers going and coming are librdkafka's business.
-            _ => {
-                tracing::debug!(%place, %detail, "Kafka consumer");
-                Ok(())
-            }
-        }
+        role.failure(code, &place, &detail.unwrap_or_else(|| error_text(code)))
     }
-}
-
-/// Whether there is nothing at a position any more, or not yet.
-fn is_out_of_range(code: RDKafkaRespErr) -> bool {
-    use RDKafkaRespErr::{RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE};
-    matches!(code, RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
 }
 
 impl Drop for Message {

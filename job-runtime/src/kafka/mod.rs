@@ -4,12 +4,23 @@
 
 mod native;
 pub mod config;
+pub mod access;
+pub mod size;
+pub mod refusal;
+pub mod role;
 pub mod consumer;
+pub mod delivery;
 pub mod producer;
 pub mod admin;
 mod topic_config;
 pub mod replicas;
 
+use std::time::Duration;
+
+/// How long a worker that runs may be refused by a cluster before the job fails: credentials take a while to change
+/// everywhere.
+pub const ACCESS_PATIENCE: Duration = Duration::from_secs(300);
+
 pub use config::ClientOptions;
 pub use consumer::{FetchQueue, Fetched, PartitionConsumer};
-pub use producer::{CommitOutcome, OutgoingRecord, ProducerTopic, TransactionalProducer};
+pub use producer::{CommitOutcome, OutgoingRecord, ProducerSettings, ProducerTopic, TransactionalProducer};

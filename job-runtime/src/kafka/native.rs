@@ -72,3 +72,15 @@ pub(super) fn error_text(code: sys::rd_kafka_resp_err_t) -> String {
     // SAFETY: librdkafka returns a static string for every code.
     unsafe { CStr::from_ptr(sys::rd_kafka_err2str(code)) }.to_string_lossy().into_owned()
 }
+
+/// A copy of a string of C; empty where there is none.
+///
+/// # Safety
+/// `text` is null or a string that lives for the call.
+pub(super) unsafe fn pointed_text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: by the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}

@@ -3,10 +3,13 @@
 //! counted, which the commit call itself does not tell (see `CommitOutcome`).
 
 use super::ClientOptions;
+use super::delivery::{Faults, Undelivered};
 use super::native::{ErrorBuffer, NativeError, c_string, error_text, millis};
+use super::size::{BATCH_BYTES, MAX_MESSAGE_BYTES, OWN_TOPIC_BYTES, TopicLimits};
 use crate::condition::Reason;
 use crate::error::{Error, ErrorKind, Result};
 use rdkafka::bindings as sys;
+use rdkafka::config::NativeClientConfig;
 use rdkafka::types::RDKafkaRespErr;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -16,6 +19,9 @@ use std::time::Duration;
 
 /// "Choose a partition by the key", as librdkafka writes it.
 const PARTITION_UNASSIGNED: i32 = -1;
+
+/// The most that librdkafka lets a record take.
+const RECORD_BYTES_MAX: usize = 1_000_000_000;
 
 /// Kafka's api key of the request that ends a transaction.
 const END_TXN: i16 = 26;
@@ -41,9 +47,36 @@ pub struct OutgoingRecord<'a> {
     pub payload: Option<&'a [u8]>,
 }
 
+/// Memory and sizes of a producer.
+#[derive(Clone, Copy, Debug)]
+pub struct ProducerSettings {
+    /// How long a transaction may stay open.
+    pub transaction_timeout: Duration,
+    /// Bounds the records that wait for the broker; producing blocks above it.
+    pub queued_bytes: usize,
+    /// Of a batch with more than one record.
+    pub batch_bytes: usize,
+    /// Of one record.
+    pub record_bytes: usize,
+}
+
+impl ProducerSettings {
+    /// For topics with these limits.
+    pub fn new(transaction_timeout: Duration, queued_bytes: usize, limits: &TopicLimits) -> Self {
+        let (batch_bytes, record_bytes) = (limits.batch_bytes(), limits.record_bytes());
+        Self { transaction_timeout, queued_bytes, batch_bytes, record_bytes }
+    }
+
+    /// For one that only takes part in fencing.
+    pub fn for_fencing(transaction_timeout: Duration) -> Self {
+        Self { transaction_timeout, queued_bytes: 1 << 20, batch_bytes: BATCH_BYTES, record_bytes: OWN_TOPIC_BYTES }
+    }
+}
+
 pub struct TransactionalProducer {
     client: NonNull<sys::rd_kafka_t>,
     end_txn_requests: Arc<AtomicU64>,
+    faults: Box<Faults>,
     transactional_id: String,
 }
 
@@ -71,37 +104,17 @@ unsafe impl Send for TopicHandle {}
 unsafe impl Sync for TopicHandle {}
 
 impl TransactionalProducer {
-    /// `queued_bytes` bounds the records that wait for the broker; producing blocks above it.
-    pub fn new(
-        cluster: &ClientOptions,
-        transactional_id: &str,
-        transaction_timeout: Duration,
-        queued_bytes: usize,
-    ) -> Result<Arc<Self>> {
-        let mut config = cluster.client_config();
-        let timeout = millis(transaction_timeout);
-        config
-            .set("transactional.id", transactional_id)
-            .set("transaction.timeout.ms", timeout.to_string())
-            .set("message.timeout.ms", timeout.to_string())
-            // librdkafka wants socket.timeout.ms at most 100 ms above the transaction's.
-            .set("socket.timeout.ms", timeout.min(30_000).to_string())
-            .set("linger.ms", "20")
-            .set("batch.size", "1000000")
-            .set("batch.num.messages", "1000000")
-            .set("queue.buffering.max.kbytes", (queued_bytes >> 10).max(4096).to_string())
-            .set("queue.buffering.max.messages", "2000000");
-        let native = config
-            .create_native_config()
-            .map_err(|e| Error::new(ErrorKind::UserFault, "could not configure the Kafka producer").caused_by(e))?;
-        let end_txn_requests = Arc::new(AtomicU64::new(0));
+    pub fn new(cluster: &ClientOptions, transactional_id: &str, settings: &ProducerSettings) -> Result<Arc<Self>> {
+        let native = native_config(cluster, transactional_id, settings)?;
+        let (end_txn_requests, faults) = (Arc::new(AtomicU64::new(0)), Box::new(Faults::default()));
         let mut buffer = ErrorBuffer::new();
         let (text, size) = buffer.pointer();
         // SAFETY: the configuration is duplicated because rd_kafka_new takes what it is given when it
-        // succeeds, while `native` frees its own. The counter outlives the client, which self holds.
+        // succeeds, while `native` frees its own. The counter and the faults outlive the client, which self holds.
         let client = unsafe {
             let own = sys::rd_kafka_conf_dup(native.ptr());
             sys::rd_kafka_conf_set_log_cb(own, Some(log_callback));
+            faults.listen(own);
             sys::rd_kafka_conf_interceptor_add_on_new(
                 own,
                 c"millrace".as_ptr(),
@@ -116,7 +129,7 @@ impl TransactionalProducer {
         };
         let client = NonNull::new(client)
             .ok_or_else(|| Error::user_fault(format!("could not create the Kafka producer: {}", buffer.message())))?;
-        Ok(Arc::new(Self { client, end_txn_requests, transactional_id: transactional_id.to_owned() }))
+        Ok(Arc::new(Self { client, end_txn_requests, faults, transactional_id: transactional_id.to_owned() }))
     }
 
     /// Registers with the coordinator; every earlier producer with this id is fenced from here on, and its
@@ -125,18 +138,19 @@ impl TransactionalProducer {
         // SAFETY: the client is alive; the error object is taken once.
         let error =
             unsafe { NativeError::take(sys::rd_kafka_init_transactions(self.client.as_ptr(), millis(timeout))) };
-        match error {
-            None => Ok(()),
-            Some(error) if error.fatal => Err(Error::fail_job(format!(
-                "could not register transactional id {}: {}",
-                self.transactional_id, error.message
-            ))),
-            Some(error) => Err(Error::retry(format!(
-                "could not register transactional id {}: {}",
-                self.transactional_id, error.message
-            ))
-            .because(Reason::TransactionFailed)),
-        }
+        let Some(error) = error else { return Ok(()) };
+        let message = format!("could not register transactional id {}: {}", self.transactional_id, error.message);
+        let refused = |remedy: &str| Error::user_fault(format!("{message}; {remedy}")).because(Reason::AccessRefused);
+        Err(match error.code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED => {
+                refused("grant WRITE and DESCRIBE on transactional ids that begin so")
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED => {
+                refused("grant IDEMPOTENT_WRITE on the cluster")
+            }
+            _ if error.fatal => Error::fail_job(message),
+            _ => Error::retry(message).because(Reason::TransactionFailed),
+        })
     }
 
     pub fn begin(&self) -> Result<()> {
@@ -160,15 +174,28 @@ impl TransactionalProducer {
             None if requests <= 1 => CommitOutcome::Clean,
             None => CommitOutcome::Retried,
             // Without EndTxn nothing can have been committed, whatever went wrong.
-            Some(error) if requests == 0 => CommitOutcome::Aborted(
-                Error::restart_worker(format!("the transaction was not committed: {}", describe(&error)))
-                    .because(Reason::TransactionFailed),
-            ),
+            Some(error) if requests == 0 => {
+                let error = format!("the transaction was not committed: {}", describe(&error));
+                CommitOutcome::Aborted(self.explain(Error::restart_worker(error).because(Reason::TransactionFailed)))
+            }
             Some(error) => CommitOutcome::Unknown(
                 Error::restart_worker(format!("the commit's outcome is unknown: {}", describe(&error)))
                     .because(Reason::TransactionFailed),
             ),
         }
+    }
+
+    /// The record for which the transaction can't be committed, if there is one.
+    pub fn undelivered(&self) -> Option<Undelivered> {
+        // SAFETY: the client is alive; what is called back is `self.faults`.
+        unsafe { sys::rd_kafka_poll(self.client.as_ptr(), 0) };
+        self.faults.undelivered()
+    }
+
+    /// `error` of a call in a transaction, with why that can't be committed any more where it can't.
+    fn explain(&self, error: Error) -> Error {
+        self.undelivered();
+        self.faults.explain(error)
     }
 
     /// A handle for producing to `topic`. Records without an explicit partition follow Kafka's default
@@ -302,11 +329,17 @@ impl ProducerTopic {
         use RDKafkaRespErr::*;
         let message = format!("could not produce to {}: {}", self.name, error_text(code));
         match code {
-            RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE => {
-                Error::user_fault(format!("{message}: raise the topic's max.message.bytes, or make the rows smaller"))
-            }
+            // Of rows only the sink's own check comes first; what is left is a change of state.
+            RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE => Error::user_fault(format!(
+                "{message}: it is larger than any topic of the job takes ({MAX_MESSAGE_BYTES}); make the rows, or what \
+                 is aggregated of them, smaller"
+            )),
             RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Error::fail_job(message),
-            _ => Error::restart_worker(message).because(Reason::TransactionFailed),
+            // The transaction may have been given up before, for another record.
+            _ => {
+                let error = Error::restart_worker(message).because(Reason::TransactionFailed);
+                self.topic.producer.explain(error)
+            }
         }
     }
 }
@@ -330,6 +363,34 @@ fn argument(
     let mut value: sys::rd_kafka_vu_s__bindgen_ty_1 = unsafe { std::mem::zeroed() };
     set(&mut value);
     sys::rd_kafka_vu_t { vtype, u: value }
+}
+
+/// The configuration of a producer.
+fn native_config(
+    cluster: &ClientOptions,
+    transactional_id: &str,
+    settings: &ProducerSettings,
+) -> Result<NativeClientConfig> {
+    let mut config = cluster.client_config();
+    let timeout = millis(settings.transaction_timeout);
+    // A record that is larger than the queue would wait for room for ever.
+    let queued = settings.queued_bytes.max(4 << 20).max(2 * settings.record_bytes);
+    config
+        .set("transactional.id", transactional_id)
+        .set("transaction.timeout.ms", timeout.to_string())
+        .set("message.timeout.ms", timeout.to_string())
+        // librdkafka wants socket.timeout.ms at most 100 ms above the transaction's.
+        .set("socket.timeout.ms", timeout.min(30_000).to_string())
+        .set("linger.ms", "20")
+        .set("message.max.bytes", settings.record_bytes.min(RECORD_BYTES_MAX).to_string())
+        .set("batch.size", settings.batch_bytes.to_string())
+        .set("batch.num.messages", "1000000")
+        .set("queue.buffering.max.kbytes", (queued >> 10).to_string())
+        .set("queue.buffering.max.messages", "2000000")
+        .set("delivery.report.only.error", "true");
+    config
+        .create_native_config()
+        .map_err(|e| Error::new(ErrorKind::UserFault, "could not configure the Kafka producer").caused_by(e))
 }
 
 fn describe(error: &NativeError) -> String {
@@ -375,7 +436,7 @@ unsafe extern "C" fn on_request_sent(
 }
 
 unsafe extern "C" fn log_callback(
-    _client: *const sys::rd_kafka_t,
+    client: *const sys::rd_kafka_t,
     level: c_int,
     facility: *const c_char,
     text: *const c_char,
@@ -383,6 +444,12 @@ unsafe extern "C" fn log_callback(
     // SAFETY: librdkafka passes strings that live for the call.
     let (facility, text) =
         unsafe { (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy()) };
+    // SAFETY: the opaque of a client is its faults, which outlive it; librdkafka logs without one before it has a client.
+    let faults = unsafe { client.as_ref().map(|client| sys::rd_kafka_opaque(client).cast::<Faults>()) };
+    // SAFETY: as above.
+    if let Some(faults) = faults.and_then(|faults| unsafe { faults.as_ref() }) {
+        faults.logged(&facility, &text);
+    }
     // syslog's levels: 3 is an error, 4 a warning.
     match level {
         0..=3 => tracing::warn!(target: "kafka", "{facility}: {text}"),

@@ -2,18 +2,22 @@
 
 use super::outputs::{HeadedRecord, Outputs, RowsRecord};
 use super::{SinkContext, SinkWriter};
-use crate::batch::{Batch, FailedRow};
+use crate::batch::{Batch, FailedRow, FailureReason};
 use crate::encode::EncodedRows;
 use crate::encode::json::JsonEncoder;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::kafka::size::{MAX_MESSAGE_BYTES, record_bytes};
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_schema::{DataType as ArrowType, TimeUnit};
-use millrace_planner::connector::{JsonOptions, KafkaOptions, Partitioner, Topics};
+use millrace_planner::connector::{JsonOptions, KafkaOptions, Partitioner};
 use millrace_planner::plan::{Column, Schema, Sink, SinkTarget};
 use std::sync::Arc;
+
+/// More than a record without headers takes beside its key and value.
+const RECORD_OVERHEAD: usize = 128;
 
 pub(super) struct KafkaSink {
     topic: Arc<str>,
@@ -21,6 +25,8 @@ pub(super) struct KafkaSink {
     key: Option<Projection>,
     timestamp: Option<usize>,
     headers: Option<usize>,
+    /// What the topic takes; None where that is not known.
+    topic_bytes: Option<usize>,
     partitioner: Partitioner,
     partitions: i32,
     /// The partition that the next batch without keys goes to.
@@ -43,13 +49,15 @@ impl Projection {
 }
 
 impl KafkaSink {
-    pub(super) fn new(sink: &Sink, input: &Schema, context: &SinkContext) -> Result<Self> {
+    pub(super) fn new(sink: &Sink, input: &Schema, context: &SinkContext<'_>) -> Result<Self> {
         let table = &sink.table.name;
         let options = KafkaOptions::from_table(&sink.table)
             .map_err(|e| Error::user_fault(format!("table {table}")).caused_by(e))?;
-        let topic = match &options.topics {
-            Topics::List(topics) if topics.len() == 1 => topics[0].as_str().into(),
-            _ => return Err(Error::user_fault(format!("table {table} is written to, so it needs exactly one topic"))),
+        let topic: Arc<str> = match options.topics.only() {
+            Some(topic) => topic.into(),
+            None => {
+                return Err(Error::user_fault(format!("table {table} is written to, so it needs exactly one topic")));
+            }
         };
         let target = |name: &str| {
             sink.targets.iter().position(|t| matches!(t, SinkTarget::Physical { name: physical } if physical == name))
@@ -69,6 +77,7 @@ impl KafkaSink {
             Ok(Projection { columns, encoder: JsonEncoder::new(&schema, format.into())? })
         };
         Ok(Self {
+            topic_bytes: context.limits.of(&topic),
             topic,
             value: projection(&options.value.columns, "", &options.value.format)?,
             key: options.key.as_ref().map(|k| projection(&k.columns, &k.prefix, &k.format)).transpose()?,
@@ -79,6 +88,41 @@ impl KafkaSink {
             next_partition: context.task as i32,
             task: context.task,
         })
+    }
+
+    /// The rows whose records the topic does not take, with what each record takes.
+    fn oversized(&self, rows: &RecordBatch, keys: Option<&EncodedRows>, values: &EncodedRows) -> Vec<(usize, usize)> {
+        let Some(limit) = self.topic_bytes else { return Vec::new() };
+        let all = values.total_bytes() + keys.map_or(0, EncodedRows::total_bytes);
+        if self.headers.is_none() && all + RECORD_OVERHEAD <= limit {
+            return Vec::new();
+        }
+        let bytes = |row| {
+            let headers = self.headers.map(|at| headers(rows.column(at), row)).unwrap_or_default();
+            record_bytes(keys.map(|k| k.row(row)), Some(values.row(row)), &headers)
+        };
+        (0..values.len()).map(|row| (row, bytes(row))).filter(|(_, bytes)| *bytes > limit).collect()
+    }
+
+    /// Writes a batch without the rows that the topic does not take.
+    fn write_rest(
+        &mut self,
+        batch: &Batch,
+        oversized: &[(usize, usize)],
+        outputs: &mut Outputs,
+        failed: &mut Vec<FailedRow>,
+    ) -> Result<()> {
+        let (topic, limit) = (&self.topic, self.topic_bytes.unwrap_or_default());
+        failed.extend(oversized.iter().map(|&(row, bytes)| {
+            let message = format!(
+                "its record takes {bytes} bytes, and topic {topic} takes at most {limit} ({MAX_MESSAGE_BYTES})"
+            );
+            batch.failed(row, FailureReason::Evaluate, message)
+        }));
+        let mut fits = vec![true; batch.num_rows()];
+        oversized.iter().for_each(|&(row, _)| fits[row] = false);
+        let rest = batch.filter(&fits.into())?;
+        if rest.num_rows() == 0 { Ok(()) } else { self.write(&rest, outputs, failed) }
     }
 
     /// None: by the key.
@@ -122,7 +166,7 @@ impl KafkaSink {
 }
 
 impl SinkWriter for KafkaSink {
-    fn write(&mut self, batch: &Batch, outputs: &mut Outputs, _failed: &mut Vec<FailedRow>) -> Result<()> {
+    fn write(&mut self, batch: &Batch, outputs: &mut Outputs, failed: &mut Vec<FailedRow>) -> Result<()> {
         let mut values = outputs.buffer();
         self.value.encode(&batch.rows, &mut values)?;
         let keys = match &mut self.key {
@@ -133,6 +177,10 @@ impl SinkWriter for KafkaSink {
                 Some(keys)
             }
         };
+        let oversized = self.oversized(&batch.rows, keys.as_ref(), &values);
+        if !oversized.is_empty() {
+            return self.write_rest(batch, &oversized, outputs, failed);
+        }
         if self.timestamp.is_some() || self.headers.is_some() {
             return self.write_headed(&batch.rows, keys.as_ref(), &values, outputs);
         }

@@ -11,6 +11,7 @@ pub mod dead_letter;
 
 use crate::batch::{Batch, FailedRow};
 use crate::error::Result;
+use crate::kafka::size::TopicLimits;
 use millrace_planner::plan::{Connector, Schema, Sink};
 use outputs::Outputs;
 
@@ -27,13 +28,15 @@ pub trait SinkWriter: Send {
 }
 
 /// What a writer has to know besides its sink.
-pub struct SinkContext {
+pub struct SinkContext<'a> {
     pub task: u32,
     /// Partitions of the sink's topic.
     pub partitions: i32,
+    /// Of the topics that are written to.
+    pub limits: &'a TopicLimits,
 }
 
-pub fn build(sink: &Sink, input: &Schema, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
+pub fn build(sink: &Sink, input: &Schema, context: &SinkContext<'_>) -> Result<Box<dyn SinkWriter>> {
     let writer: Box<dyn SinkWriter> = match sink.table.connector {
         Connector::Kafka => Box::new(kafka::KafkaSink::new(sink, input, context)?),
         Connector::Print => Box::new(print::PrintSink::new(sink, context.task)),

@@ -158,7 +158,8 @@ mod tests {
         {
             let sink = sink("", connector, &format!("a INT NOT NULL, b STRING, {last}"));
             let input = millrace_planner::plan::Schema { columns: sink.table.physical.clone() };
-            let mut writer = build(&sink, &input, &SinkContext { task: 0, partitions: 1 }).unwrap();
+            let context = SinkContext { task: 0, partitions: 1, limits: &Default::default() };
+            let mut writer = build(&sink, &input, &context).unwrap();
             assert_eq!(write(writer.as_mut(), &[(Some(1), None), (None, None)]).len(), 1, "{connector}");
         }
     }

@@ -22,8 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// A scan's topics as the cluster has them.
 pub type ScanTopics = BTreeMap<String, TopicDescription>;
 
-/// Looks the scan's topics up. A listed topic that doesn't exist is the user's error; a pattern may match
-/// none.
+/// Looks the scan's topics up. A listed topic that doesn't exist is the user's error, whether it was deleted or never
+/// made, which nobody knows here; a pattern may match none.
 pub fn describe_topics(table: &str, topics: &Topics, admin: &AdminClient, clock: &dyn Clock) -> Result<ScanTopics> {
     let names = match topics {
         Topics::List(names) => names.clone(),
@@ -44,8 +44,10 @@ pub fn describe_topics(table: &str, topics: &Topics, admin: &AdminClient, clock:
             }
             None => {
                 return Err(Error::user_fault(format!(
-                    "topic {name} of table {table} does not exist: create it first \
-                     (kafka-topics --create --topic {name} --partitions N)"
+                    "topic {name}, the source of table {table}, does not exist. For a new job, create it \
+                     (kafka-topics --create --topic {name} --partitions N). If the job has read it, it was deleted with \
+                     what the job had not read, and one made again does not continue it: start the job anew \
+                     (millrace run --discard-state), or without this table from a savepoint"
                 ))
                 .because(Reason::SourceGone));
             }
@@ -107,8 +109,9 @@ impl Startup<'_> {
         }
         if let Some(((topic, partition), _)) = known.pop_first() {
             return Err(Error::fail_job(format!(
-                "{topic}-{partition}, which the job has read, no longer exists: its topic was deleted, or made again with \
-                 fewer partitions. Start the job anew, or restore the topic"
+                "{topic}-{partition}, which the job has read as the source of table {}, no longer exists: its topic was \
+                 deleted, or made again with fewer partitions. Start the job anew (millrace run --discard-state)",
+                self.table
             ))
             .because(Reason::SourceGone));
         }

@@ -13,8 +13,8 @@ use crate::error::{SqlError, SqlErrorKind};
 use crate::expression::{Expression, ExpressionKind};
 use crate::parse::TableOption;
 use crate::plan::{Column, Connector, Scan, ScanColumn, Table};
+use crate::secret::Options;
 use sqlparser::ast::{Expr, Spanned};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a query reads under this name.
@@ -66,7 +66,7 @@ pub(crate) fn check_declarations(catalog: &Catalog) -> Result<(), SqlError> {
                     connector: table.connector.unwrap_or(Connector::Blackhole),
                     physical: table.physical(),
                     primary_key: Vec::new(),
-                    options: BTreeMap::new(),
+                    options: Options::default(),
                     idle_timeout: Duration::ZERO,
                 };
                 scanned(table, nowhere)?;

@@ -8,8 +8,8 @@ use crate::connector::{self, About, MetadataColumn, OptionError, Usage, duration
 use crate::error::{SqlError, SqlWarning};
 use crate::parse::TableOption;
 use crate::plan::{self, Column, Connector};
+use crate::secret::Options;
 use crate::types::{DataType, RowField, TypeKind};
-use std::collections::BTreeMap;
 
 /// The largest precision of a column that carries event time.
 const MAX_ROWTIME_PRECISION: u8 = 3;
@@ -144,8 +144,7 @@ impl CatalogTable {
                 .at(self.span)
                 .hint("WITH ('connector' = 'kafka', …)"));
         };
-        let options: BTreeMap<String, String> =
-            self.options.iter().map(|(key, value, _)| (key.clone(), value.clone())).collect();
+        let options: Options = self.options.iter().map(|(key, value, _)| (key.clone(), value.clone())).collect();
         let own_timeout = options.get("scan.watermark.idle-timeout").and_then(|text| duration(text).ok());
         let table = plan::Table {
             name: self.name.to_string(),

@@ -6,6 +6,7 @@ use super::option::{OptionDescription, OptionError, ValueKind};
 use super::{client, value};
 use crate::error::SqlError;
 use crate::plan;
+use crate::secret::Options;
 use crate::types::{DataType, TypeKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,7 +75,7 @@ pub struct KafkaOptions {
     pub bootstrap_servers: Option<String>,
     pub group_id: Option<String>,
     /// For librdkafka, by its names; without servers, group and what exactly once fixes.
-    pub client: BTreeMap<String, String>,
+    pub client: Options,
     pub startup: StartupMode,
     pub bounded: BoundedMode,
     /// None: topics and partitions are looked up once.
@@ -92,6 +93,16 @@ pub enum Topics {
     List(Vec<String>),
     /// A regular expression over whole names.
     Pattern(String),
+}
+
+impl Topics {
+    /// The one topic, where there is exactly one.
+    pub fn only(&self) -> Option<&str> {
+        match self {
+            Self::List(topics) => <&[String; 1]>::try_from(topics.as_slice()).ok().map(|[topic]| topic.as_str()),
+            Self::Pattern(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +202,7 @@ impl KafkaOptions {
             topics: topics(options)?,
             bootstrap_servers: get("properties.bootstrap.servers").map(str::to_owned),
             group_id: get("properties.group.id").map(str::to_owned),
-            client: client::translate(options),
+            client: client::translate(options).into(),
             startup: startup(options)?,
             bounded: bounded(options)?,
             partition_discovery_interval: Some(interval).filter(|interval| !interval.is_zero()),

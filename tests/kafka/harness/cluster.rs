@@ -4,7 +4,7 @@
 use super::PATIENCE;
 use super::records::{Producer, Reader, Record};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -12,6 +12,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
 pub(crate) struct Kafka {
     bootstrap: String,
@@ -71,9 +73,35 @@ impl Kafka {
         name
     }
 
+    /// The same, of which a batch of records takes so many bytes at most.
+    pub(crate) fn topic_of(&self, suffix: &str, partitions: i32, max_message_bytes: usize) -> String {
+        let name = self.name(suffix);
+        self.create_with(&name, partitions, &[(MAX_MESSAGE_BYTES, &max_message_bytes.to_string())]);
+        name
+    }
+
+    pub(crate) fn set_max_message_bytes(&self, topic: &str, bytes: usize) {
+        super::wire::set_config(&self.bootstrap, topic, MAX_MESSAGE_BYTES, &bytes.to_string())
+            .expect("the broker takes it");
+    }
+
+    /// As the broker has it.
+    pub(crate) fn max_message_bytes(&self, topic: &str) -> usize {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let described = wait(self.admin().describe_configs(&asked, &options())).expect("the broker answers");
+        let described = described.into_iter().next().expect("an answer for each topic").expect("the topic is there");
+        let value = described.get(MAX_MESSAGE_BYTES).and_then(|entry| entry.value.as_deref());
+        value.and_then(|value| value.parse().ok()).expect("a number")
+    }
+
     pub(crate) fn create(&self, topic: &str, partitions: i32) {
+        self.create_with(topic, partitions, &[]);
+    }
+
+    fn create_with(&self, topic: &str, partitions: i32, config: &[(&str, &str)]) {
         // As many replicas as the Kafka has for its topics.
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+        let new = config.iter().fold(new, |new, (option, value)| new.set(option, value));
         let made = wait(self.admin().create_topics(&[new], &options())).expect("the broker answers");
         made.into_iter().for_each(|made| drop(made.expect("the topic is new")));
         self.until_partitions(topic, partitions as usize);

@@ -2,6 +2,7 @@
 
 use super::cluster::Kafka;
 use super::process::{Ended, Millrace};
+use super::users::Login;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub(crate) struct Job {
     commit_interval: &'static str,
     parallelism: Option<u32>,
     state_size_limit: Option<&'static str>,
+    /// The mechanism by which the job says who it is.
+    sasl: Option<&'static str>,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -57,6 +60,7 @@ impl Job {
             commit_interval: "200ms",
             parallelism: None,
             state_size_limit: None,
+            sasl: None,
             arguments,
             folder,
         }
@@ -85,6 +89,29 @@ impl Job {
     pub(crate) fn state_size_limit(mut self, limit: &'static str) -> Self {
         self.state_size_limit = Some(limit);
         self
+    }
+
+    /// Goes to this address in place of the Kafka's own, as this user.
+    pub(crate) fn over_sasl(mut self, address: &str, login: &Login) -> Self {
+        self.kafka = Some(address.to_owned());
+        self.sasl = Some(login.mechanism);
+        self.set_login(login);
+        self.arguments.extend(["--secrets".to_owned(), self.secrets().display().to_string()]);
+        self
+    }
+
+    /// What the Secret `login` has.
+    pub(crate) fn set_login(&self, login: &Login) {
+        let secret = self.secrets().join("login");
+        std::fs::create_dir_all(&secret).expect("the folder is writable");
+        for (key, value) in [("username", &login.user), ("password", &login.password)] {
+            std::fs::write(secret.join(key), value).expect("the folder is writable");
+        }
+    }
+
+    /// The directory that stands for the cluster's Secrets.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.path("secrets")
     }
 
     pub(crate) fn start(&self) -> Millrace {
@@ -142,10 +169,13 @@ impl Job {
         let Self { name, errors: Errors { decode, evaluate, late }, commit_interval, .. } = self;
         let mut text = format!(
             "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata:\n  name: {name}\nspec:\n  \
-             kafka: {{bootstrapServers: \"{kafka}\"}}\n  commitInterval: {commit_interval}\n  \
+             kafka: {{bootstrapServers: \"{kafka}\"{sasl}}}\n  commitInterval: {commit_interval}\n  \
              checkpoint: {{interval: 2s}}\n  \
              errors: {{decode: {decode}, evaluate: {evaluate}, late: {late}}}\n",
             kafka = self.kafka.as_deref().unwrap_or("kafka:9092"),
+            sasl = self.sasl.map_or_else(String::new, |mechanism| {
+                format!(", sasl: {{mechanism: {mechanism}, secretRef: {{name: login}}}}")
+            }),
         );
         if let Some(tasks) = self.parallelism {
             writeln!(text, "  parallelism: {tasks}").expect("a String takes all");

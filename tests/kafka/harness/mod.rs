@@ -10,6 +10,7 @@ pub(crate) mod workers;
 pub(crate) mod mount;
 pub(crate) mod proxy;
 pub(crate) mod wire;
+pub(crate) mod users;
 
 pub(crate) use cluster::Kafka;
 pub(crate) use job::{Errors, Job, run_bounded};

@@ -36,7 +36,7 @@ impl ProducerContext for Deliveries {
 impl Producer {
     pub(super) fn new(client: &ClientConfig) -> Self {
         let mut config = client.clone();
-        config.set("enable.idempotence", "true").set("linger.ms", "2");
+        config.set("enable.idempotence", "true").set("linger.ms", "2").set("message.max.bytes", "20000000");
         Self(config.create_with_context(Deliveries::default()).expect("a producer"))
     }
 

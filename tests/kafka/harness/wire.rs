@@ -101,7 +101,7 @@ impl Coordinator {
     }
 }
 
-fn ask<R: Request>(address: &str, request: &R, version: i16) -> R::Response {
+pub(super) fn ask<R: Request>(address: &str, request: &R, version: i16) -> R::Response {
     let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
     let mut body = BytesMut::new();
     header.encode(&mut body, R::header_version(version)).expect("the header has this version");

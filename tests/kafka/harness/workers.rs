@@ -61,6 +61,14 @@ impl<'a> Workers<'a> {
         Millrace::start(self.arguments(state_dir, generation, ordinal, replicas))
     }
 
+    /// Starts a worker with further arguments.
+    pub(crate) fn start_with(&self, generation: u32, ordinal: u32, replicas: u32, further: &[&str]) -> Millrace {
+        let state_dir = format!("worker-{ordinal}-{}", generation % 2);
+        let mut arguments = self.arguments(&state_dir, generation, ordinal, replicas);
+        arguments.extend(further.iter().map(|&argument| argument.to_owned()));
+        Millrace::start(arguments)
+    }
+
     /// The only worker of a generation, on a volume that is mounted for it.
     pub(crate) fn start_on(&self, mount: &Mount, state_dir: &str, generation: u32) -> Millrace {
         Millrace::start_inside(mount, self.arguments(state_dir, generation, 0, 1))

@@ -1,7 +1,8 @@
 # Sourced after lib.sh by Kafka's scripts: how many nodes, their addresses, the class path, and the
 # folder of this Kafka, so that those on different ports, or with another number of nodes, share
 # nothing but the jars. Node n serves clients on kafka_port + 2 (n - 1), and its controller listens
-# on the port after that. Its pid file and log are called node-n.
+# on the port after that; behind those of all nodes are the ports with SASL. Its pid file and log are
+# called node-n.
 
 kafka_nodes=${TESTBED_KAFKA_NODES:-1}
 if [ "$kafka_nodes" -eq 1 ]; then
@@ -18,11 +19,14 @@ fi
 kafka_java=(java "-Dlog4j2.configurationFile=$here/log4j2.yaml" -cp "$home/libs/*")
 
 client_port() { echo $((kafka_port + 2 * ($1 - 1))); }
+sasl_port() { echo $((kafka_port + 2 * kafka_nodes + $1 - 1)); }
 
 kafka_address= # host:port of every node
+kafka_sasl=    # the same, with SASL
 kafka_voters=  # node@host:port of every controller
 for node in $(seq "$kafka_nodes"); do
   kafka_address+=${kafka_address:+,}127.0.0.1:$(client_port "$node")
+  kafka_sasl+=${kafka_sasl:+,}127.0.0.1:$(sasl_port "$node")
   kafka_voters+=${kafka_voters:+,}$node@127.0.0.1:$(($(client_port "$node") + 1))
 done
 
@@ -44,7 +48,7 @@ configure_node() {
   # What is committed survives the loss of one node, and can still be written then.
   replicas=$((kafka_nodes < 3 ? kafka_nodes : 3))
   min_isr=$((replicas < 3 ? 1 : 2))
-  sed -e "s#@NODE@#$1#g" -e "s#@PORT@#$port#g" -e "s#@CONTROLLER_PORT@#$((port + 1))#g" \
+  sed -e "s#@NODE@#$1#g" -e "s#@PORT@#$port#g" -e "s#@SASL_PORT@#$(sasl_port "$1")#g" -e "s#@CONTROLLER_PORT@#$((port + 1))#g" \
     -e "s#@VOTERS@#$kafka_voters#g" -e "s#@REPLICAS@#$replicas#g" -e "s#@MIN_ISR@#$min_isr#g" \
     -e "s#@DATA@#$state/data-$1#g" "$here/server.properties" >"$properties"
   if [ ! -f "$state/data-$1/meta.properties" ]; then
@@ -56,5 +60,6 @@ configure_node() {
 # launch_node NODE: starts a node that is configured, and does not wait for it.
 launch_node() {
   free_port "$(client_port "$1")" TESTBED_KAFKA_PORT
+  free_port "$(sasl_port "$1")" TESTBED_KAFKA_PORT
   launch "node-$1" "${kafka_java[@]}" "${kafka_memory[@]}" kafka.Kafka "$state/node-$1.properties"
 }
