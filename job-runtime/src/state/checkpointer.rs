@@ -310,7 +310,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut checkpointer = start(directory.path(), None).unwrap();
         let (release, busy) = channel::<()>();
-        checkpointer.inspect(move |_| drop(busy.recv())).unwrap();
+        checkpointer.inspect(move |_| busy.recv().expect("the test lets go")).unwrap();
         let commit = |sequence| Commit { claim: 0, sequence, positions: Vec::new() };
         // Each is 400 kB; with three the backlog of 1 MB is full.
         (1..=3).for_each(|sequence| checkpointer.committed(0, much(), commit(sequence)).unwrap());
