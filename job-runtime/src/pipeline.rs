@@ -91,6 +91,11 @@ pub fn operator_memory(job: &Job, assignment: &Assignment) -> Arc<OperatorMemory
     Arc::new(OperatorMemory::new(job.memory.operators, operators))
 }
 
+/// What the first phase of an aggregation may hold in one of so many tasks: a part of what operators may have in all.
+fn partial_bytes(job: &Job, tasks: usize) -> usize {
+    (job.memory.operators / 8 / tasks.max(1)).clamp(1 << 20, 16 << 20)
+}
+
 pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
     let own: Vec<u32> = context.assignment.tasks().collect();
     let tasks_of: Vec<Vec<u32>> = (0..context.threads)
@@ -337,8 +342,12 @@ fn build_step(context: &PipelineContext<'_>, plan: &Plan, id: NodeId, task: u32,
         }
         Operator::Union => Step::Pass,
         _ => {
-            let environment =
-                TaskEnvironment { task, parallelism, max_event_time_ahead: context.job.max_event_time_ahead };
+            let environment = TaskEnvironment {
+                task,
+                parallelism,
+                max_event_time_ahead: context.job.max_event_time_ahead,
+                partial_bytes: partial_bytes(context.job, context.stores.len()),
+            };
             let spill = context.stores[&task].spill(&context.operator_memory);
             let operator = chain::build(node, plan, &environment, Some(spill));
             let operator = operator.map_err(|e| e.context(format!("operator {id} of the plan")))?;

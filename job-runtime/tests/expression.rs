@@ -103,7 +103,7 @@ fn evaluate(expression: &str, zone: &str) -> String {
     let mut batches = vec![Batch::new(row(&plan.nodes[0]))];
     let clock = ManualClock::at(NOW);
     let context = Context { clock: clock.as_ref(), progress: Progress::START };
-    let environment = TaskEnvironment { task: 0, parallelism: 1, max_event_time_ahead: None };
+    let environment = TaskEnvironment { task: 0, parallelism: 1, max_event_time_ahead: None, partial_bytes: 1 << 20 };
     let mut output = Collected::default();
     for node in &plan.nodes {
         match build(node, &plan, &environment, None) {

@@ -4,7 +4,7 @@
 use super::Operator;
 use super::calc::Calc;
 use super::global_window_aggregate::GlobalWindowAggregate;
-use super::local_window_aggregate::LocalWindowAggregate;
+use super::local_window_aggregate::{Limits, LocalWindowAggregate};
 use super::watermark::Watermark;
 use super::window_join::WindowJoin;
 use super::window_table_function::WindowTableFunction;
@@ -21,6 +21,8 @@ pub struct TaskEnvironment {
     pub parallelism: u32,
     /// A rowtime later than the clock by more than this fails its row; None takes all.
     pub max_event_time_ahead: Option<Duration>,
+    /// What the first phase of an aggregation may hold before it passes its results on.
+    pub partial_bytes: usize,
 }
 
 /// Operators of a plan that keep as much state as there are keys or rows, and so share a task's memory for it.
@@ -53,7 +55,8 @@ pub fn build(
             Box::new(WindowTableFunction::new(function, &node.schema, zone)?)
         }
         PlanOperator::LocalWindowAggregate(aggregate) => {
-            Box::new(LocalWindowAggregate::new(aggregate, input(node, plan, 0)?, &node.schema, zone)?)
+            let operator = LocalWindowAggregate::new(aggregate, input(node, plan, 0)?, &node.schema, zone)?;
+            Box::new(operator.with_limits(Limits::of_bytes(environment.partial_bytes)))
         }
         PlanOperator::GlobalWindowAggregate(aggregate) => {
             let TaskEnvironment { task, parallelism, .. } = *environment;

@@ -77,6 +77,11 @@ impl Interner {
         self.bytes.clear();
     }
 
+    /// Of its memory, what its groups take.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.entries.len() * (size_of::<Entry>() + 8) + self.bytes.len()
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         // A slot of the table is the number and a control byte.
         self.table.capacity() * 8 + self.entries.capacity() * size_of::<Entry>() + self.bytes.capacity()

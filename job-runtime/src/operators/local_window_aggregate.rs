@@ -34,7 +34,7 @@ pub struct LocalWindowAggregate {
     decoder: KeyDecoder,
     interner: Interner,
     limits: Limits,
-    /// Memory that stays allocated while nothing is held.
+    /// Memory of the accumulators that stays allocated while nothing is held.
     retained: usize,
     schema: SchemaRef,
     groups: Vec<u32>,
@@ -47,9 +47,16 @@ pub struct Limits {
     pub bytes: usize,
 }
 
+impl Limits {
+    /// For a table of at most so many bytes. Beyond some thousands of groups it saves the exchange little.
+    pub fn of_bytes(bytes: usize) -> Self {
+        Self { groups: 1 << 17, bytes }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { groups: 1 << 17, bytes: 16 << 20 }
+        Self::of_bytes(16 << 20)
     }
 }
 
@@ -149,8 +156,18 @@ impl LocalWindowAggregate {
         for accumulator in self.calls.iter_mut().filter_map(|call| call.accumulator.as_mut()) {
             accumulator.resize(0);
         }
-        self.retained = self.memory_bytes();
+        self.retained = self.accumulators_bytes();
         Ok(())
+    }
+
+    fn accumulators_bytes(&self) -> usize {
+        let accumulators = self.calls.iter().filter_map(|call| call.accumulator.as_ref());
+        accumulators.map(|accumulator| accumulator.memory_bytes()).sum()
+    }
+
+    /// What is in use of its memory. What is only kept for later must not count, or it would grow with each round.
+    fn held_bytes(&self) -> usize {
+        self.interner.used_bytes() + self.accumulators_bytes().saturating_sub(self.retained)
     }
 }
 
@@ -160,7 +177,7 @@ impl Operator for LocalWindowAggregate {
         if !assigned.slice_ends.is_empty() {
             self.add(assigned)?;
         }
-        if self.interner.len() >= self.limits.groups || self.memory_bytes() >= self.retained + self.limits.bytes {
+        if self.interner.len() >= self.limits.groups || self.held_bytes() >= self.limits.bytes {
             self.emit(output)?;
         }
         Ok(())
@@ -171,7 +188,6 @@ impl Operator for LocalWindowAggregate {
     }
 
     fn memory_bytes(&self) -> usize {
-        let accumulators = self.calls.iter().filter_map(|call| call.accumulator.as_ref());
-        self.interner.memory_bytes() + accumulators.map(|a| a.memory_bytes()).sum::<usize>()
+        self.interner.memory_bytes() + self.accumulators_bytes()
     }
 }
