@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 mod coalesce;
 pub mod corruption;
 pub mod store;
+pub mod snapshot;
 pub mod image;
 pub mod size;
 pub mod checkpointer;
