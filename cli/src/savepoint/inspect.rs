@@ -1,5 +1,6 @@
 //! Shows what is in a savepoint.
 
+use super::place;
 use crate::args;
 use crate::input;
 use crate::plan::print_line;
@@ -7,11 +8,9 @@ use crate::report::Failure;
 use crate::run::failure;
 use millrace_job_runtime::savepoint::compare::compare;
 use millrace_job_runtime::savepoint::manifest::{Manifest, ManifestOperator, ManifestTable};
-use millrace_job_runtime::storage::Storage;
 
 pub(crate) fn inspect(args: &args::InspectSavepoint) -> Result<(), Failure> {
-    let storage = Storage::existing(&args.location).map_err(failure)?;
-    let manifest = Manifest::read(&storage).map_err(failure)?;
+    let manifest = Manifest::read(&place::open(&args.place)?).map_err(failure)?;
     if args.json {
         let json = serde_json::to_string_pretty(&manifest)
             .map_err(|error| Failure::Job(format!("the manifest is no JSON: {error}")))?;

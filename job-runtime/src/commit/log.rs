@@ -5,7 +5,7 @@ use crate::batch::SourceRecords;
 use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity};
-use crate::kafka::admin::{AdminClient, retrying};
+use crate::kafka::admin::{AdminClient, KEPT_FOR_EVER, retrying};
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::{
     ClientOptions, CommitOutcome, FetchQueue, Fetched, OutgoingRecord, PartitionConsumer, TransactionalProducer,
@@ -18,9 +18,6 @@ use std::time::Duration;
 
 /// How long Kafka may be out of reach before a start is given up (and tried again by the supervisor).
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Without these the log, or an exchange, would lose records that nobody has read.
-const KEPT_FOR_EVER: [(&str, &str); 3] =
-    [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
 
 impl JobIdentity {
     /// First part of the names of the job's own topics.
