@@ -9,7 +9,7 @@ use crate::job::{self, Surroundings};
 use crate::report::Failure;
 use millrace_crds::stream_job::KafkaSpec;
 use millrace_job_runtime::env::SystemClock;
-use millrace_job_runtime::job::{Job, JobIdentity};
+use millrace_job_runtime::job::{Job, JobIdentity, Kafka};
 use millrace_job_runtime::prepare::{is_prepared, prepare};
 use millrace_job_runtime::savepoint::restore::Savepoint;
 use millrace_planner::plan::Plan;
@@ -27,9 +27,9 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
             args.out.display()
         )));
     }
-    let savepoint = args.restore_from.as_ref().map(|location| permitted(args, location, &input.plan)).transpose()?;
     let spec = kafka_spec(args, input.manifest.as_ref().map(|manifest| &manifest.spec.kafka))?;
     let kafka = job::kafka(&spec, args.secrets.as_deref())?;
+    let savepoint = permitted(&args.restore, &kafka, &input.plan)?;
     Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input))?;
 
     let identity = match &args.replaces {
@@ -48,7 +48,7 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
         state_directory: Default::default(),
         threads: None,
         makes_topics: false,
-        restore_from: args.restore_from.clone(),
+        restore_from: args.restore.restore_from.clone(),
         archive: job::archive(input.manifest.as_ref()),
     };
     let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
@@ -66,13 +66,14 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The savepoint that the job is to start from, if its plan may; what becomes of its state is told either way.
-fn permitted(args: &args::Job, location: &str, plan: &Plan) -> Result<Savepoint, Failure> {
-    let savepoint = Savepoint::open(location, plan).map_err(failure)?;
+/// The savepoint that a new job is to start from, if its plan may; what becomes of its state is told either way.
+pub(super) fn permitted(restore: &args::Restore, kafka: &Kafka, plan: &Plan) -> Result<Option<Savepoint>, Failure> {
+    let Some(location) = &restore.restore_from else { return Ok(None) };
+    let savepoint = Savepoint::open(location, kafka, plan).map_err(failure)?;
     let comparison = savepoint.comparison();
-    comparison.permit(args.allow_non_restored_state).map_err(failure)?;
+    comparison.permit(restore.allow_non_restored_state).map_err(failure)?;
     eprintln!("state of the savepoint {}:\n{comparison}", savepoint.manifest.savepoint);
-    Ok(savepoint)
+    Ok(Some(savepoint))
 }
 
 /// The identity of the next incarnation of a job.
