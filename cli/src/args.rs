@@ -76,9 +76,12 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DIR", default_value = ".millrace")]
     pub(crate) state_dir: PathBuf,
 
-    /// Forget what the job has read and computed before, and start anew.
+    /// Forget what the job has read and computed before, and start anew. Savepoints stay.
     #[arg(long)]
     pub(crate) discard_state: bool,
+
+    #[command(flatten)]
+    pub(crate) restore: Restore,
 
     #[command(flatten)]
     pub(crate) process: Process,
@@ -105,14 +108,8 @@ pub(crate) struct Job {
     #[arg(long)]
     pub(crate) bounded: bool,
 
-    /// Start from a savepoint: the folder of it. Its operators' state and the positions in its sources go on, under
-    /// this job's statements, parallelism and workers.
-    #[arg(long, value_name = "LOCATION")]
-    pub(crate) restore_from: Option<String>,
-
-    /// Leave state of the savepoint behind that the statements have no use for.
-    #[arg(long, requires = "restore_from")]
-    pub(crate) allow_non_restored_state: bool,
+    #[command(flatten)]
+    pub(crate) restore: Restore,
 
     /// The job that this one goes on for: it gets that one's identity, and its topics a new name. Stop that one's
     /// workers first.
@@ -122,6 +119,19 @@ pub(crate) struct Job {
     /// A directory with the Secrets that the manifest names: DIR/<secret>/<key>. They are not written to the file.
     #[arg(long, value_name = "DIR")]
     pub(crate) secrets: Option<PathBuf>,
+}
+
+/// The savepoint that a new job starts from.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Start from a savepoint: the folder of it, or kafka:TOPIC on the job's Kafka. Its operators' state and the
+    /// positions in its sources go on, under this job's statements, parallelism and workers.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) restore_from: Option<String>,
+
+    /// Leave state of the savepoint behind that the statements have no use for.
+    #[arg(long, requires = "restore_from")]
+    pub(crate) allow_non_restored_state: bool,
 }
 
 #[derive(Debug, Args)]
@@ -193,6 +203,8 @@ pub(crate) enum Savepoint {
     Create(CreateSavepoint),
     /// Shows what is in a savepoint, and what becomes of it under a job's present statements.
     Inspect(InspectSavepoint),
+    /// Deletes a savepoint with all of its files, or its topic.
+    Delete(DeleteSavepoint),
 }
 
 #[derive(Debug, Args)]
@@ -201,8 +213,9 @@ pub(crate) struct CreateSavepoint {
     #[arg(long, value_name = "URL,URL", value_delimiter = ',', required = true)]
     pub(crate) workers: Vec<String>,
 
-    /// Where to: s3://bucket/prefix, or a directory that all workers see. The savepoint gets a folder there.
-    #[arg(long, value_name = "LOCATION")]
+    /// Where to: s3://bucket/prefix, or a directory that all workers see. The savepoint gets a folder there. Without
+    /// either: kafka:, which is a topic of its own on the job's Kafka.
+    #[arg(long, value_name = "LOCATION", default_value = "kafka:")]
     pub(crate) to: String,
 
     /// Stop the job with it: nothing is processed after the savepoint.
@@ -218,10 +231,35 @@ pub(crate) struct CreateSavepoint {
     pub(crate) timeout: u64,
 }
 
+/// Where a savepoint is.
+#[derive(Debug, Args)]
+pub(crate) struct SavepointPlace {
+    /// The savepoint's folder, or kafka:TOPIC.
+    pub(crate) location: String,
+
+    /// The Kafka of a savepoint in a topic.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+
+    /// A StreamJob manifest whose Kafka that is, with its security.
+    #[arg(long, value_name = "FILE", conflicts_with = "kafka")]
+    pub(crate) kafka_of: Option<PathBuf>,
+
+    /// A directory with the Secrets that this manifest names: DIR/<secret>/<key>.
+    #[arg(long, value_name = "DIR", requires = "kafka_of")]
+    pub(crate) secrets: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteSavepoint {
+    #[command(flatten)]
+    pub(crate) place: SavepointPlace,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InspectSavepoint {
-    /// The savepoint's folder.
-    pub(crate) location: String,
+    #[command(flatten)]
+    pub(crate) place: SavepointPlace,
 
     /// A StreamJob manifest, or a .sql file: say what becomes of each operator's state under it.
     #[arg(long, value_name = "FILE")]

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Raised when a reader of the old form would misread the new one.
 const FORMAT: u32 = 1;
+/// Of a job that starts from a savepoint, of which readers of the first form know nothing.
+const FORMAT_RESTORED: u32 = 2;
 
 /// The file `job.json` of a job's folder.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +24,16 @@ struct JobFile {
     incarnation: u32,
     generation: u32,
     plan: Plan,
+    /// The savepoint that it starts from, as long as its tasks have no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restore_from: Option<String>,
+}
+
+/// Who a job is, and what it starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Start {
+    pub(crate) identity: JobIdentity,
+    pub(crate) restore_from: Option<String>,
 }
 
 /// A job's folder under the state directory.
@@ -41,11 +53,18 @@ impl JobDirectory {
 
     /// The identity in the folder, if there is one, whatever its plan.
     pub(crate) fn existing(&self) -> Result<Option<JobIdentity>, Failure> {
-        Ok(self.read()?.map(|file| file.identity()))
+        Ok(self.read()?.map(|file| file.start().identity))
     }
 
-    /// The identity in the folder, or a new one. Refuses a plan that the state doesn't belong to.
-    pub(crate) fn identity(&self, namespace: &str, name: &str, plan: &Plan) -> Result<JobIdentity, Failure> {
+    /// The start in the folder, or a new one. Refuses a plan that the state doesn't belong to, and another savepoint than
+    /// the one that the job has started from.
+    pub(crate) fn start(
+        &self,
+        namespace: &str,
+        name: &str,
+        plan: &Plan,
+        restore_from: Option<&str>,
+    ) -> Result<Start, Failure> {
         if let Some(file) = self.read()? {
             // Another password is no other plan; an earlier version has written it.
             if file.plan.masked() != plan.masked() {
@@ -55,19 +74,29 @@ impl JobDirectory {
                     self.path.display()
                 )));
             }
-            return Ok(file.identity());
+            if restore_from.is_some() && restore_from != file.restore_from.as_deref() {
+                let begun =
+                    file.restore_from.as_ref().map_or("without a savepoint".to_owned(), |from| format!("from {from}"));
+                return Err(Failure::user(format!(
+                    "the job in {} has begun {begun} and goes on from there: run it without --restore-from, or start it anew \
+                     with --discard-state",
+                    self.path.display()
+                )));
+            }
+            return Ok(file.start());
         }
         let file = JobFile {
-            format: FORMAT,
+            format: if restore_from.is_some() { FORMAT_RESTORED } else { FORMAT },
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             uid: uuid::Uuid::new_v4().to_string(),
             incarnation: 1,
             generation: 1,
             plan: plan.clone(),
+            restore_from: restore_from.map(str::to_owned),
         };
         self.write(&file)?;
-        Ok(file.identity())
+        Ok(file.start())
     }
 
     /// Removes identity and state; the job's topics are the caller's business.
@@ -95,8 +124,8 @@ impl JobDirectory {
             ))
         };
         let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
-        if value["format"] != FORMAT {
-            return Err(unreadable(format!("its format is {}, not {FORMAT}", value["format"])));
+        if value["format"] != FORMAT && value["format"] != FORMAT_RESTORED {
+            return Err(unreadable(format!("its format is {}, not {FORMAT} or {FORMAT_RESTORED}", value["format"])));
         }
         serde_json::from_value(value).map(Some).map_err(|error| unreadable(error.to_string()))
     }
@@ -123,14 +152,15 @@ impl JobDirectory {
 }
 
 impl JobFile {
-    fn identity(&self) -> JobIdentity {
-        JobIdentity {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            uid: self.uid.clone(),
+    fn start(self) -> Start {
+        let identity = JobIdentity {
+            namespace: self.namespace,
+            name: self.name,
+            uid: self.uid,
             incarnation: self.incarnation,
             generation: self.generation,
-        }
+        };
+        Start { identity, restore_from: self.restore_from }
     }
 }
 
@@ -143,23 +173,27 @@ mod tests {
         Plan { version: PLAN_VERSION, nodes: Vec::new(), time_zone: time_zone.to_owned() }
     }
 
+    fn start(directory: &JobDirectory, time_zone: &str, restore_from: Option<&str>) -> Result<Start, Failure> {
+        directory.start("default", "job", &plan(time_zone), restore_from)
+    }
+
     #[test]
     fn a_job_keeps_its_identity_until_its_state_is_discarded() {
         let state_dir = tempfile::tempdir().expect("a directory");
         let directory = JobDirectory::new(state_dir.path(), "default", "job");
         assert_eq!(directory.existing().expect("nothing yet"), None);
-        let first = directory.identity("default", "job", &plan("UTC")).expect("a new identity");
-        assert_eq!(directory.identity("default", "job", &plan("UTC")).expect("the same"), first);
+        let first = start(&directory, "UTC", None).expect("a new identity");
+        assert_eq!(start(&directory, "UTC", None).expect("the same"), first);
         directory.discard().expect("removed");
-        assert_ne!(directory.identity("default", "job", &plan("UTC")).expect("a new one").uid, first.uid);
+        assert_ne!(start(&directory, "UTC", None).expect("a new one").identity.uid, first.identity.uid);
     }
 
     #[test]
     fn state_is_never_given_to_another_plan() {
         let state_dir = tempfile::tempdir().expect("a directory");
         let directory = JobDirectory::new(state_dir.path(), "default", "job");
-        directory.identity("default", "job", &plan("UTC")).expect("a new identity");
-        let refused = directory.identity("default", "job", &plan("Europe/Berlin"));
+        start(&directory, "UTC", None).expect("a new identity");
+        let refused = start(&directory, "Europe/Berlin", None);
         assert!(matches!(refused, Err(Failure::User(message)) if message.contains("--discard-state")));
     }
 
@@ -175,20 +209,36 @@ mod tests {
             );
             millrace_planner::plan_script(&sql, &millrace_planner::PlanOptions::default()).expect("valid").plan
         };
-        let first = directory.identity("default", "job", &plan("hawkins")).expect("a new identity");
+        let first = directory.start("default", "job", &plan("hawkins"), None).expect("a new identity");
         let file = std::fs::read_to_string(state_dir.path().join("default.job/job.json")).expect("written");
         assert!(file.contains("properties.sasl.password") && !file.contains("hawkins"), "{file}");
-        assert_eq!(directory.identity("default", "job", &plan("silver")).expect("the same"), first);
+        assert_eq!(directory.start("default", "job", &plan("silver"), None).expect("the same"), first);
+    }
+
+    #[test]
+    fn a_job_goes_on_from_the_savepoint_that_it_began_with_and_from_no_other() {
+        let state_dir = tempfile::tempdir().expect("a directory");
+        let directory = JobDirectory::new(state_dir.path(), "default", "job");
+        let first = start(&directory, "UTC", Some("kafka:one")).expect("a new job");
+        assert_eq!(first.restore_from.as_deref(), Some("kafka:one"));
+        assert_eq!(start(&directory, "UTC", None).expect("it is known"), first);
+        assert_eq!(start(&directory, "UTC", Some("kafka:one")).expect("the same"), first);
+        let refused = start(&directory, "UTC", Some("kafka:two"));
+        assert!(matches!(refused, Err(Failure::User(message)) if message.contains("has begun from kafka:one")));
+        directory.discard().expect("removed");
+        start(&directory, "UTC", None).expect("a new job");
+        let refused = start(&directory, "UTC", Some("kafka:one"));
+        assert!(matches!(refused, Err(Failure::User(message)) if message.contains("without a savepoint")));
     }
 
     #[test]
     fn a_file_of_another_version_is_refused_by_name() {
         let state_dir = tempfile::tempdir().expect("a directory");
         let directory = JobDirectory::new(state_dir.path(), "default", "job");
-        directory.identity("default", "job", &plan("UTC")).expect("a new identity");
+        start(&directory, "UTC", None).expect("a new identity");
         let file = state_dir.path().join("default.job/job.json");
-        let text = std::fs::read_to_string(&file).expect("written").replace("\"format\": 1", "\"format\": 2");
+        let text = std::fs::read_to_string(&file).expect("written").replace("\"format\": 1", "\"format\": 3");
         std::fs::write(&file, text).expect("overwritten");
-        assert!(matches!(directory.existing(), Err(Failure::User(message)) if message.contains("its format is 2")));
+        assert!(matches!(directory.existing(), Err(Failure::User(message)) if message.contains("its format is 3")));
     }
 }

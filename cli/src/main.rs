@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Worker(worker) => run::worker(worker),
         Command::Savepoint(args::Savepoint::Create(create)) => savepoint::create(create),
         Command::Savepoint(args::Savepoint::Inspect(inspect)) => savepoint::inspect(inspect),
+        Command::Savepoint(args::Savepoint::Delete(delete)) => savepoint::delete(delete),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,11 @@
-//! `millrace savepoint`: makes a savepoint by asking a job's workers, as an operator would, and shows what is in one.
-//! When what they say belongs together is the protocol's business.
+//! `millrace savepoint`: makes a savepoint by asking a job's workers, as an operator would, shows what is in one, and
+//! deletes it. When what the workers say belongs together is the protocol's business.
 
 mod create;
+mod place;
 mod inspect;
+mod delete;
 
 pub(crate) use create::create;
+pub(crate) use delete::delete;
 pub(crate) use inspect::inspect;

@@ -151,7 +151,7 @@ pub struct Status {
     pub warnings: Vec<Condition>,
     /// Names the worker's last start; None before the first that got its tasks.
     pub attempt: Option<String>,
-    /// The savepoint that it stands still for.
+    /// The savepoint that it takes part in.
     pub savepoint: Option<String>,
     pub source_records: u64,
     pub source_bytes: u64,

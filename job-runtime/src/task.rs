@@ -7,24 +7,22 @@
 //! the next epoch and waits in the backlog until this task has written its commit.
 
 use crate::batch::{Batch, FailedRow};
-use crate::commit::gate::Prepared;
 use crate::env::Clock;
 use crate::error::Result;
 use crate::exchange::{Arrival, CatchUp, Envelope, ExchangeStep, Payload};
-use crate::kafka::TransactionalProducer;
 use crate::metrics::Metrics;
 use crate::operators::{ActiveInput, Context, Operator, Output, Progress};
 use crate::sink::SinkWriter;
 use crate::sink::dead_letter::FailedRows;
 use crate::sink::outputs::Outputs;
 use crate::source::{PartitionId, SourceBatch};
-use crate::state::StateChanges;
 use crate::state::spill::StoreProgress;
 use millrace_planner::plan::NodeId;
-use millrace_protocol::record::{Batch as LogBatch, Commit, LogRecord, SourcePosition};
-use millrace_protocol::savepoint::{Counts, TaskCut};
+use millrace_protocol::record::SourcePosition;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+mod epochs;
 
 /// A node of the plan, for one task.
 pub struct TaskNode {

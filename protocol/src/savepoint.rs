@@ -3,9 +3,10 @@
 //!
 //! There are no markers in the data: workers stop their sources at the end of an epoch and go on receiving from
 //! each other and committing. Both ends of every exchange count its records in their commits; where all counts
-//! agree and nobody feeds anything in, the channels are empty. The same arithmetic over what was written says
-//! afterwards whether it may be published: a worker that has started again in between shows, by its attempt and
-//! in the counts of the others.
+//! agree and nobody feeds anything in, the channels are empty. Then each worker holds its tasks as they are; the
+//! same arithmetic over what is held says whether it may become a savepoint: a worker that has started again in
+//! between shows, by its attempt and in the counts of the others. What is held does not change any more, so the
+//! workers may go on while it is written.
 //!
 //! Whoever drives this asks the workers, writes the manifest, and keeps time. Workers that hear nothing for
 //! their lease go on by themselves, so that a driver that dies holds nothing up.
@@ -31,7 +32,7 @@ pub struct TaskCut {
     pub received: BTreeMap<u32, Counts>,
 }
 
-/// A worker that was asked to stand still.
+/// A worker that was asked to stand still, or to hold its tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerCut {
@@ -39,7 +40,7 @@ pub struct WorkerCut {
     pub attempt: String,
     pub generation: u32,
     pub parallelism: u32,
-    /// An epoch in which its sources stood still is committed; `tasks` is as of that commit.
+    /// An epoch in which its sources stood still is committed; `tasks` is as of that commit. What is held always is.
     pub paused: bool,
     pub tasks: Vec<TaskCut>,
 }
@@ -83,12 +84,22 @@ pub enum Event {
         worker: usize,
         cut: WorkerCut,
     },
-    /// A worker has written its tasks.
+    /// A worker could not be asked, or refuses to stand still.
+    NotTold {
+        worker: usize,
+        why: String,
+    },
+    /// A worker holds its tasks as of a commit.
+    Held {
+        worker: usize,
+        cut: WorkerCut,
+    },
+    /// A worker has written what it held.
     Written {
         worker: usize,
         part: WorkerPart,
     },
-    /// A worker can't be reached or refuses.
+    /// A worker does not hold or write what it should.
     Failed {
         worker: usize,
         why: String,
@@ -107,7 +118,11 @@ pub enum Effect {
     Ask {
         worker: usize,
     },
-    /// Have a worker write its tasks.
+    /// Have a worker hold its tasks.
+    Hold {
+        worker: usize,
+    },
+    /// Have a worker write what it holds.
     Write {
         worker: usize,
     },
@@ -115,8 +130,12 @@ pub enum Effect {
     Publish {
         parts: Vec<TaskPart>,
     },
-    /// Tell a worker that it may go on; it does so by itself when that does not reach it.
+    /// Tell a worker that it may go on; it does so by itself when that does not reach it. What it holds it keeps.
     Resume {
+        worker: usize,
+    },
+    /// Tell a worker to let go of what it holds, and to go on.
+    Abandon {
         worker: usize,
     },
     /// Tell a worker to stop.
@@ -133,6 +152,8 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Pausing,
+    Holding,
+    /// The workers go on, unless they are to stop.
     Writing,
     Publishing,
     Ended,
@@ -145,6 +166,7 @@ pub struct SavepointMachine {
     deadline: Duration,
     state: State,
     cuts: BTreeMap<usize, WorkerCut>,
+    held: BTreeMap<usize, WorkerCut>,
     parts: BTreeMap<usize, WorkerPart>,
     /// What is in the way, for the message when time is up.
     waiting_for: String,
@@ -159,6 +181,7 @@ impl SavepointMachine {
             deadline,
             state: State::Pausing,
             cuts: BTreeMap::new(),
+            held: BTreeMap::new(),
             parts: BTreeMap::new(),
             waiting_for: "the workers to answer".to_owned(),
         };
@@ -169,20 +192,37 @@ impl SavepointMachine {
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
         match (event, self.state) {
             (_, State::Ended) => Vec::new(),
-            (Event::Failed { worker, why }, State::Pausing | State::Writing) => {
+            (Event::Failed { worker, why }, State::Pausing | State::Holding | State::Writing) => {
+                self.abandon(format!("worker {worker}: {why}"))
+            }
+            (Event::NotTold { worker, why }, _) if self.stands_still() => {
                 self.abandon(format!("worker {worker}: {why}"))
             }
             (Event::PublishFailed { why }, State::Publishing) => self.abandon(why),
-            (Event::Published, State::Publishing) => self.end(Effect::Done, self.stop),
+            (Event::Published, State::Publishing) => self.done(),
             (Event::Told { worker, cut }, State::Pausing) => self.told(worker, cut),
-            (Event::Told { worker, cut }, State::Writing) => self.still_the_same(worker, &cut),
+            (Event::Told { worker, cut }, _) if self.stands_still() => self.still_the_same(worker, &cut),
+            (Event::Held { worker, cut }, State::Holding) => self.held(worker, cut),
             (Event::Written { worker, part }, State::Writing) => self.written(worker, part),
-            (Event::Tick, State::Pausing | State::Writing) if now >= self.deadline => {
+            (Event::Tick, State::Pausing | State::Holding | State::Writing) if now >= self.deadline => {
                 self.abandon(format!("it was not done in time; it waited for {}", self.waiting_for))
             }
-            (Event::Tick, State::Pausing | State::Writing) => self.all(|worker| Effect::Ask { worker }),
+            (Event::Tick, _) if self.stands_still() => self.all(|worker| Effect::Ask { worker }),
+            // The manifest may be there already, so nothing ends it any more; but nobody's lease may end either.
+            (Event::Tick, State::Publishing) if self.stop => self.all(|worker| Effect::Ask { worker }),
             // Told twice, or after the fact.
-            (_, State::Pausing | State::Writing | State::Publishing) => Vec::new(),
+            (_, State::Pausing | State::Holding | State::Writing | State::Publishing) => Vec::new(),
+        }
+    }
+
+    /// Whether the workers are to stand still now: all the time if they are to stop afterwards, otherwise until all
+    /// hold what is to be written.
+    fn stands_still(&self) -> bool {
+        match self.state {
+            State::Pausing | State::Holding => true,
+            State::Writing => self.stop,
+            // A worker that has gone on shows when it is told to stop.
+            State::Publishing | State::Ended => false,
         }
     }
 
@@ -208,9 +248,9 @@ impl SavepointMachine {
                 Vec::new()
             }
             Ok(()) => {
-                self.state = State::Writing;
-                self.waiting_for = "the workers to write".to_owned();
-                self.all(|worker| Effect::Write { worker })
+                self.state = State::Holding;
+                self.waiting_for = "the workers to hold their tasks".to_owned();
+                self.all(|worker| Effect::Hold { worker })
             }
         }
     }
@@ -219,43 +259,61 @@ impl SavepointMachine {
         if cut.paused && cut.attempt == self.cuts[&worker].attempt {
             return Vec::new();
         }
-        self.abandon(format!("worker {worker} has gone on or started again while the savepoint was written"))
+        self.abandon(format!("worker {worker} has gone on or started again while the savepoint was made"))
+    }
+
+    fn held(&mut self, worker: usize, cut: WorkerCut) -> Vec<Effect> {
+        if cut.attempt != self.cuts[&worker].attempt {
+            return self.abandon(format!("worker {worker} has started again while the savepoint was made"));
+        }
+        self.held.insert(worker, cut);
+        if self.held.len() < self.workers {
+            return Vec::new();
+        }
+        let places: Vec<_> = self.held.values().map(|cut| (cut.generation, cut.parallelism)).collect();
+        let tasks: Vec<&TaskCut> = self.held.values().flat_map(|cut| &cut.tasks).collect();
+        match one_job(&places).and_then(|parallelism| check(parallelism, &tasks)) {
+            Err(Inconsistent::Tasks(why) | Inconsistent::UnderWay(why)) => {
+                self.abandon(format!("what the workers hold does not belong together: {why}"))
+            }
+            Ok(()) => {
+                self.state = State::Writing;
+                self.waiting_for = "the workers to write".to_owned();
+                let mut effects = self.all(|worker| Effect::Write { worker });
+                if !self.stop {
+                    effects.extend(self.all(|worker| Effect::Resume { worker }));
+                }
+                effects
+            }
+        }
     }
 
     fn written(&mut self, worker: usize, part: WorkerPart) -> Vec<Effect> {
-        if part.attempt != self.cuts[&worker].attempt {
-            return self.abandon(format!("worker {worker} has started again while the savepoint was written"));
+        let held = &self.held[&worker];
+        if part.attempt != held.attempt || !part.tasks.iter().map(|task| &task.cut).eq(&held.tasks) {
+            return self.abandon(format!("worker {worker} has written something else than it held"));
         }
         self.parts.insert(worker, part);
         if self.parts.len() < self.workers {
             return Vec::new();
         }
-        let places: Vec<_> = self.parts.values().map(|p| (p.generation, p.parallelism)).collect();
         let mut parts: Vec<TaskPart> = self.parts.values().flat_map(|p| p.tasks.clone()).collect();
         parts.sort_by_key(|part| part.cut.task);
-        let cuts: Vec<&TaskCut> = parts.iter().map(|part| &part.cut).collect();
-        match one_job(&places).and_then(|parallelism| check(parallelism, &cuts)) {
-            Err(Inconsistent::Tasks(why) | Inconsistent::UnderWay(why)) => {
-                self.abandon(format!("what the workers wrote does not belong together: {why}"))
-            }
-            Ok(()) => {
-                self.state = State::Publishing;
-                vec![Effect::Publish { parts }]
-            }
-        }
+        self.state = State::Publishing;
+        vec![Effect::Publish { parts }]
+    }
+
+    fn done(&mut self) -> Vec<Effect> {
+        self.state = State::Ended;
+        let mut effects = if self.stop { self.all(|worker| Effect::Stop { worker }) } else { Vec::new() };
+        effects.push(Effect::Done);
+        effects
     }
 
     fn abandon(&mut self, why: String) -> Vec<Effect> {
-        self.end(Effect::Abandoned { why }, false)
-    }
-
-    fn end(&mut self, last: Effect, stop: bool) -> Vec<Effect> {
         self.state = State::Ended;
-        let mut effects = match stop {
-            true => self.all(|worker| Effect::Stop { worker }),
-            false => self.all(|worker| Effect::Resume { worker }),
-        };
-        effects.push(last);
+        let mut effects = self.all(|worker| Effect::Abandon { worker });
+        effects.push(Effect::Abandoned { why });
         effects
     }
 }

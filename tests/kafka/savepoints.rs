@@ -6,13 +6,14 @@ use super::events::{
 };
 use super::harness::{Job, Kafka, Millrace, Random, Workers};
 use super::join::{OwnBroker, found, join, pairs};
+use millrace_protocol::savepoint::{TaskCut, WorkerCut, check};
 use std::process::Command;
 
 /// Asks the workers for a savepoint; where it is, or why there is none.
-fn savepoint(workers: &[Millrace], to: &str, further: &[&str]) -> Result<String, String> {
+fn savepoint(workers: &[Millrace], further: &[&str]) -> Result<String, String> {
     let urls: Vec<String> =
         workers.iter().map(|worker| format!("http://{}", worker.until("the address", || worker.address()))).collect();
-    let mut arguments = vec!["savepoint", "create", "--to", to, "--workers"];
+    let mut arguments = vec!["savepoint", "create", "--workers"];
     let urls = urls.join(",");
     arguments.push(&urls);
     arguments.extend(further);
@@ -48,7 +49,7 @@ fn a_join_goes_on_from_a_savepoint_with_twice_the_tasks_and_three_workers() {
     feed(&mut left_feed, &mut right_feed);
     running[0].until_next_commits(1);
     let folder = first.folder().join("savepoints").display().to_string();
-    let location = savepoint(&running, &folder, &["--stop"]).expect("a savepoint");
+    let location = savepoint(&running, &["--to", &folder, "--stop"]).expect("a savepoint");
     running.into_iter().for_each(|worker| worker.wait().assert_code(0));
     read_with_other_tools(&location);
 
@@ -83,38 +84,144 @@ fn read_with_other_tools(location: &str) {
     assert!(said.contains("left-rows") && said.contains("cursor"), "{said}");
 }
 
+/// A savepoint made step by step, by requests to the workers.
+struct ByHand<'a> {
+    workers: &'a [Millrace],
+    id: &'static str,
+}
+
+impl ByHand<'_> {
+    /// What a worker answers to a step.
+    fn ask(&self, worker: &Millrace, step: &str, body: &serde_json::Value) -> serde_json::Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let path = format!("/api/v1/savepoints/{}/{step}", self.id);
+        let (code, answer) = worker.post_json(&path, &body).expect("an answer");
+        assert!((200..300).contains(&code), "{step}: {code} {answer}");
+        serde_json::from_str(&answer).unwrap_or_default()
+    }
+
+    fn all(&self, step: &str, body: serde_json::Value) -> Vec<serde_json::Value> {
+        self.workers.iter().map(|worker| self.ask(worker, step, &body)).collect()
+    }
+
+    /// Has all workers stand still with nothing under way between them, hold their tasks, and go on.
+    fn hold(&self, parallelism: u32) {
+        self.workers[0].until("the workers to stand still", || {
+            let cuts = self.all("pause", serde_json::Value::Null).into_iter();
+            let cuts: Vec<WorkerCut> = cuts.map(|cut| serde_json::from_value(cut).expect("a cut")).collect();
+            let tasks: Vec<&TaskCut> = cuts.iter().flat_map(|cut| &cut.tasks).collect();
+            (cuts.iter().all(|cut| cut.paused) && check(parallelism, &tasks).is_ok()).then_some(())
+        });
+        self.all("hold", serde_json::Value::Null);
+    }
+
+    /// Has all workers write what they hold; what they have written.
+    fn write(&self, location: &str) -> Vec<serde_json::Value> {
+        let written = self.all("write", serde_json::json!({ "location": location })).into_iter();
+        written.flat_map(|part| part["tasks"].as_array().expect("tasks").clone()).collect()
+    }
+
+    /// Where the savepoint is then.
+    fn publish(&self, location: &str, tasks: &[serde_json::Value]) -> String {
+        let body = serde_json::json!({ "location": location, "tasks": tasks });
+        let published = self.ask(&self.workers[0], "publish", &body);
+        published["location"].as_str().expect("a location").to_owned()
+    }
+}
+
 #[test]
-fn a_job_of_three_workers_goes_on_after_a_savepoint_and_another_job_starts_from_it() {
-    let Some(kafka) = Kafka::apache("savepoint") else { return };
-    let from = kafka.topic("events", 4);
-    let (to, copied) = (kafka.topic("counts", 2), kafka.topic("copied", 2));
-    let job = Job::new(&kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
+fn results_are_committed_before_a_savepoint_is_written_which_knows_nothing_of_them() {
+    let own = OwnBroker::start();
+    let kafka = &own.kafka;
+    let (from, to, copied) = (kafka.topic("events", 4), kafka.topic("counts", 2), kafka.topic("copied", 2));
+    let job = Job::new(kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
     let workers = Workers::create(&job);
-    let running = workers.start_all(1, 3);
-    let (mut feed, mut windows) = (Feed::new(&kafka, &from, 5), Windows::tumbling(1_000));
-    feed.send(20_000, |event| windows.add(event));
-    running.iter().for_each(|worker| worker.until_next_commits(1));
-    let folder = job.folder().join("savepoints").display().to_string();
-    let location = savepoint(&running, &folder, &[]).expect("a savepoint");
+    let running = workers.start_all(1, 2);
+    let (mut feed, mut windows) = (Feed::new(kafka, &from, 5), Windows::tumbling(1_000));
+    feed.send(10_000, |event| windows.add(event));
+    await_records(kafka, &running[0], &to, 1);
+    let by_hand = ByHand { workers: &running, id: "by-hand" };
+    by_hand.hold(4);
     let before = window_rows(&kafka.read(&to));
-    feed.send(20_000, |event| windows.add(event));
+    by_hand.all("resume", serde_json::Value::Null);
+    feed.send(10_000, |event| windows.add(event));
     feed.send_sentinels();
-    super::events::await_records(&kafka, &running[0], &to, windows.rows().len());
+    let (mut reader, mut records, expected) = (kafka.reader(&to), Vec::new(), windows.rows());
+    running[0].until("the results of the job that goes on", || {
+        // Whoever asks still wants what is held.
+        by_hand.all("pause", serde_json::Value::Null);
+        records.extend(reader.poll());
+        (records.len() >= expected.len()).then_some(())
+    });
+    let folder = job.folder().join("savepoints").display().to_string();
+    let location = by_hand.publish(&folder, &by_hand.write(&folder));
+    running[0].until_status("the savepoint to be over", |status| status["savepoint"].is_null().then_some(()));
     running.into_iter().for_each(|worker| worker.stop().assert_code(0));
     assert_windows(&windows, &kafka.read(&to), "the windows of the job that went on");
 
     // The other one writes what the first one wrote after the savepoint, and nothing else. Its statements differ in
     // the name of a topic, which no state depends on.
-    let other = Job::new(&kafka, "other", &counts_per_second(&from, &copied, NEVER_IDLE)).parallelism(3);
+    let other = Job::new(kafka, "other", &counts_per_second(&from, &copied, NEVER_IDLE)).parallelism(3);
     let told = inspect(&[&location, "--against", &other.write_manifest().display().to_string()]);
     assert!(told.contains("GlobalWindowAggregate: kept") && !told.contains("dropped"), "{told}");
     let workers = Workers::create_with(&other, &["--restore-from", &location]);
     let running = workers.start_all(1, 2);
-    let missing = windows.rows().len() - before.len();
-    super::events::await_records(&kafka, &running[0], &copied, missing);
+    await_records(kafka, &running[0], &copied, expected.len() - before.len());
     running.into_iter().for_each(|worker| worker.stop().assert_code(0));
     let both = before.into_iter().chain(window_rows(&kafka.read(&copied)));
+    Difference::between(&expected, both).assert_none("the windows before the savepoint and after it");
+    own.stop();
+}
+
+#[test]
+fn a_savepoint_in_a_topic_is_one_when_it_is_complete_and_until_it_is_deleted() {
+    let Some(kafka) = Kafka::apache("savepoint-topic") else { return };
+    let (from, to, copied) = (kafka.topic("events", 4), kafka.topic("counts", 2), kafka.topic("copied", 2));
+    let job = Job::new(&kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
+    let workers = Workers::create(&job);
+    let running = workers.start_all(1, 3);
+    let (mut feed, mut windows) = (Feed::new(&kafka, &from, 11), Windows::tumbling(1_000));
+    feed.send(10_000, |event| windows.add(event));
+    running.iter().for_each(|worker| worker.until_next_commits(1));
+    let by_hand = ByHand { workers: &running, id: "torn" };
+    by_hand.hold(4);
+    by_hand.write("kafka:");
+    by_hand.all("abandon", serde_json::Value::Null);
+    let location = savepoint(&running, &["--stop"]).expect("a savepoint");
+    running.into_iter().for_each(|worker| worker.wait().assert_code(0));
+    let (topic, torn) = (location.strip_prefix("kafka:").expect("a topic"), kafka.own_topics());
+    let torn = torn.iter().find(|topic| topic.ends_with(".sp.torn")).expect("what was begun").as_str();
+
+    let place = |topic: &str| [format!("kafka:{topic}"), "--kafka".to_owned(), kafka.bootstrap().to_owned()];
+    let asked = |command: &str, topic: &str| {
+        Millrace::start(["savepoint", command].map(str::to_owned).into_iter().chain(place(topic))).wait()
+    };
+    let told = asked("inspect", topic);
+    told.assert_code(0);
+    assert!(told.stdout.contains("GlobalWindowAggregate") && told.stdout.contains("goes on at"), "{}", told.stdout);
+    let other = Job::new(&kafka, "other", &counts_per_second(&from, &copied, NEVER_IDLE)).parallelism(3);
+    let refused = other.start_in("state", &["--restore-from", &format!("kafka:{torn}")]).wait();
+    refused.assert_code(2);
+    assert!(refused.log.contains("was not completed"), "{}", refused.log);
+
+    let before = window_rows(&kafka.read(&to));
+    feed.send(10_000, |event| windows.add(event));
+    feed.send_sentinels();
+    let running = other.start_in("state", &["--restore-from", &location]);
+    await_records(&kafka, &running, &copied, windows.rows().len() - before.len());
+    running.stop().assert_code(0);
+    let both = before.into_iter().chain(window_rows(&kafka.read(&copied)));
     Difference::between(&windows.rows(), both).assert_none("the windows before the savepoint and after it");
+
+    for topic in [topic, torn] {
+        asked("delete", topic).assert_code(0);
+        let gone = asked("inspect", topic);
+        gone.assert_code(2);
+        assert!(gone.log.contains("there is no topic"), "{}", gone.log);
+    }
+    let refused = asked("delete", &kafka.topic("mine", 1));
+    refused.assert_code(2);
+    assert!(refused.log.contains("is no savepoint's topic"), "{}", refused.log);
 }
 
 #[test]
@@ -129,10 +236,10 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     feed.send(5_000, |event| windows.add(event));
     running.iter().for_each(|worker| worker.until_next_commits(1));
     let folder = first.folder().join("savepoints").display().to_string();
-    let before = savepoint(&running, &folder, &[]).expect("a savepoint");
+    let before = savepoint(&running, &["--to", &folder]).expect("a savepoint");
     feed.send(5_000, |event| windows.add(event));
     running[0].until_status("the events to be read", |status| (status["lag"] == 0).then_some(()));
-    let last = savepoint(&running, &folder, &["--stop"]).expect("a savepoint");
+    let last = savepoint(&running, &["--to", &folder, "--stop"]).expect("a savepoint");
     running.into_iter().for_each(|worker| worker.wait().assert_code(0));
     let replaced = earlier.file().display().to_string();
 
@@ -157,7 +264,7 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     assert!(late.log.contains("a later incarnation of this job has taken its place"), "{}", late.log);
     feed.send(5_000, |event| windows.add(event));
     feed.send_sentinels();
-    super::events::await_records(&kafka, &running[0], &to, windows.rows().len());
+    await_records(&kafka, &running[0], &to, windows.rows().len());
     running.into_iter().for_each(|worker| worker.stop().assert_code(0));
     assert_windows(&windows, &kafka.read(&to), "the windows of both incarnations");
 }
@@ -190,14 +297,15 @@ fn a_worker_that_dies_while_it_stands_still_ends_the_savepoint_and_nothing_else(
     assert_eq!(code, 409, "it knows nothing of the savepoint any more: {body}");
     let (code, body) = running[0].post("/api/v1/savepoints/another/pause").expect("an answer");
     assert!(code == 409 && body.contains("by-hand"), "{body}");
-    let refused = savepoint(&running, "/nowhere/x", &[]).expect_err("the first worker is held");
+    let refused = savepoint(&running, &["--to", "/nowhere/x"]).expect_err("the first worker is held");
     assert!(refused.contains("by-hand is being made"), "{refused}");
     assert_eq!(running[0].post("/api/v1/savepoints/by-hand/resume").expect("an answer").0, 204);
 
     feed.send(5_000, |event| windows.add(event));
     feed.send_sentinels();
-    super::events::await_records(&kafka, &running[0], &to, windows.rows().len());
-    let half = savepoint(&running[..1], &job.folder().display().to_string(), &[]).expect_err("a worker is missing");
+    await_records(&kafka, &running[0], &to, windows.rows().len());
+    let half =
+        savepoint(&running[..1], &["--to", &job.folder().display().to_string()]).expect_err("a worker is missing");
     assert!(half.contains("every worker of the job has to take part"), "{half}");
     running.into_iter().for_each(|worker| worker.stop().assert_code(0));
     assert_windows(&windows, &kafka.read(&to), "the windows");
@@ -213,7 +321,8 @@ fn a_plan_that_would_lose_state_is_refused_before_anything_is_made() {
     let mut feed = Feed::new(&kafka, &from, 3);
     feed.send(1_000, |_| {});
     running[0].until_next_commits(1);
-    let location = savepoint(&running, &job.folder().join("saved").display().to_string(), &["--stop"]).expect("one");
+    let location =
+        savepoint(&running, &["--to", &job.folder().join("saved").display().to_string(), "--stop"]).expect("one");
     running.into_iter().for_each(|worker| worker.wait().assert_code(0));
 
     let changed = Job::new(&kafka, "changed", &sql.replace("INTERVAL '1' SECOND)", "INTERVAL '7' SECOND)"));

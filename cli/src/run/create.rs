@@ -9,7 +9,7 @@ use crate::job::{self, Surroundings};
 use crate::report::Failure;
 use millrace_crds::stream_job::KafkaSpec;
 use millrace_job_runtime::env::SystemClock;
-use millrace_job_runtime::job::{Job, JobIdentity};
+use millrace_job_runtime::job::{Job, JobIdentity, Kafka};
 use millrace_job_runtime::prepare::{is_prepared, prepare};
 use millrace_job_runtime::savepoint::restore::Savepoint;
 use millrace_planner::plan::Plan;
@@ -27,12 +27,12 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
             args.out.display()
         )));
     }
-    let savepoint = args.restore_from.as_ref().map(|location| permitted(args, location, &input.plan)).transpose()?;
     job::refuse_secrets(&mut input.plan)?;
     let written_plan = input.plan.clone();
     job::resolve_secrets(&mut input.plan, args.secrets.as_deref())?;
     let spec = kafka_spec(args, input.manifest.as_ref().map(|manifest| &manifest.spec.kafka))?;
     let kafka = job::kafka(&spec, args.secrets.as_deref())?;
+    let savepoint = permitted(&args.restore, &kafka, &input.plan)?;
     Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input), false)?;
 
     let identity = match &args.replaces {
@@ -51,7 +51,7 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
         state_directory: Default::default(),
         threads: None,
         makes_topics: false,
-        restore_from: args.restore_from.clone(),
+        restore_from: args.restore.restore_from.clone(),
         archive: job::archive(input.manifest.as_ref()),
     };
     let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
@@ -69,13 +69,14 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The savepoint that the job is to start from, if its plan may; what becomes of its state is told either way.
-fn permitted(args: &args::Job, location: &str, plan: &Plan) -> Result<Savepoint, Failure> {
-    let savepoint = Savepoint::open(location, plan)?;
+/// The savepoint that a new job is to start from, if its plan may; what becomes of its state is told either way.
+pub(super) fn permitted(restore: &args::Restore, kafka: &Kafka, plan: &Plan) -> Result<Option<Savepoint>, Failure> {
+    let Some(location) = &restore.restore_from else { return Ok(None) };
+    let savepoint = Savepoint::open(location, kafka, plan)?;
     let comparison = savepoint.comparison();
-    comparison.permit(args.allow_non_restored_state)?;
+    comparison.permit(restore.allow_non_restored_state)?;
     eprintln!("state of the savepoint {}:\n{comparison}", savepoint.manifest.savepoint);
-    Ok(savepoint)
+    Ok(Some(savepoint))
 }
 
 /// The identity of the next incarnation of a job.

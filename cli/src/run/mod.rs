@@ -13,7 +13,7 @@ mod supervise;
 mod termination;
 
 use crate::args;
-use crate::identity::JobDirectory;
+use crate::identity::{JobDirectory, Start};
 use crate::input::{self, Input};
 use crate::job::{self, Surroundings};
 use crate::report::Failure;
@@ -41,15 +41,18 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     let (kafka, broker) = kafka(args, &input, &runtime)?;
     let home = Home::new(args, &input)?;
     let topics = Topics::new(&kafka, broker.is_some())?;
+    if args.discard_state || home.is_new()? {
+        create::permitted(&args.restore, &kafka, &input.plan)?;
+    }
     if args.discard_state {
         home.discard(&topics)?;
     }
     let known = home.is_known()?;
-    let identity = home.identity(&input)?;
+    let Start { identity, restore_from } = home.start(&input, args.restore.restore_from.as_deref())?;
     job::resolve_secrets(&mut input.plan, args.process.secrets.as_deref())?;
     topics.prepare(&input.plan, dead_letter_topic(&input), known)?;
 
-    let job = job(args, input, &home, kafka, identity.clone())?;
+    let job = job(args, input, &home, kafka, Start { identity: identity.clone(), restore_from })?;
     let clock = SystemClock::shared();
     let worker = Worker::start(job, clock.clone())?;
     let outcome = runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock));
@@ -120,11 +123,11 @@ fn dead_letter_topic(input: &Input) -> Option<&str> {
     input.manifest.as_ref()?.spec.dead_letter_topic.as_deref()
 }
 
-fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobIdentity) -> Result<Job, Failure> {
+fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, start: Start) -> Result<Job, Failure> {
     // The embedded broker's jobs are tried out: what they leave stays on this machine, unless asked for.
     let archive = args.kafka.as_ref().and_then(|_| job::archive(input.manifest.as_ref()));
     let surroundings = Surroundings {
-        identity,
+        identity: start.identity,
         kafka,
         archive: job::archive_with_secrets(
             args.process.archive_url.as_deref(),
@@ -134,7 +137,7 @@ fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, identity: JobI
         state_directory: home.state(),
         threads: args.process.threads.map(usize::from),
         makes_topics: true,
-        restore_from: None,
+        restore_from: start.restore_from,
     };
     Ok(job::job(input.manifest.as_ref(), input.plan, surroundings))
 }
@@ -160,6 +163,14 @@ impl Home {
         matches!(self, Self::Temporary(_))
     }
 
+    /// Whether no run has begun in it yet.
+    fn is_new(&self) -> Result<bool, Failure> {
+        match self {
+            Self::Kept(directory) => Ok(directory.existing()?.is_none()),
+            Self::Temporary(_) => Ok(true),
+        }
+    }
+
     fn state(&self) -> PathBuf {
         match self {
             Self::Kept(directory) => directory.state(),
@@ -175,16 +186,19 @@ impl Home {
         }
     }
 
-    fn identity(&self, input: &Input) -> Result<JobIdentity, Failure> {
+    fn start(&self, input: &Input, restore_from: Option<&str>) -> Result<Start, Failure> {
         match self {
-            Self::Kept(directory) => directory.identity(&input.namespace, &input.name, &input.plan),
-            Self::Temporary(_) => Ok(JobIdentity {
-                namespace: input.namespace.clone(),
-                name: input.name.clone(),
-                uid: uuid::Uuid::new_v4().to_string(),
-                incarnation: 1,
-                generation: 1,
-            }),
+            Self::Kept(directory) => directory.start(&input.namespace, &input.name, &input.plan, restore_from),
+            Self::Temporary(_) => {
+                let identity = JobIdentity {
+                    namespace: input.namespace.clone(),
+                    name: input.name.clone(),
+                    uid: uuid::Uuid::new_v4().to_string(),
+                    incarnation: 1,
+                    generation: 1,
+                };
+                Ok(Start { identity, restore_from: restore_from.map(str::to_owned) })
+            }
         }
     }
 

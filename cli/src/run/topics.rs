@@ -6,6 +6,7 @@ use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{JobIdentity, Kafka};
 use millrace_job_runtime::kafka::admin::AdminClient;
 use millrace_job_runtime::kafka::{ClientOptions, access};
+use millrace_job_runtime::savepoint::is_savepoint;
 use millrace_planner::plan::{Connector, Plan, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,11 +54,11 @@ impl Topics {
         if missing.is_empty() { Ok(()) } else { Err(Failure::User(missing.join("\n"))) }
     }
 
-    /// Deletes the topics that only this identity uses.
+    /// Deletes the topics that only this identity uses. Its savepoints may be of use to others.
     pub(super) fn delete_own(&self, identity: &JobIdentity) -> Result<(), Failure> {
         let prefix = format!("{}.", identity.topic_prefix());
         let mut topics = self.admin.topics()?;
-        topics.retain(|topic| topic.starts_with(&prefix));
+        topics.retain(|topic| topic.starts_with(&prefix) && !is_savepoint(topic));
         Ok(self.admin.delete(&topics)?)
     }
 

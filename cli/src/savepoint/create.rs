@@ -15,6 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How often the workers are asked how far they are.
 const TICK: Duration = Duration::from_millis(200);
+/// How long a worker may take to hear that it goes on or stops. One that does not hear it goes on by itself.
+const HEARING: Duration = Duration::from_secs(10);
 
 pub(crate) fn create(args: &args::CreateSavepoint) -> Result<(), Failure> {
     let token = args.token_file.as_deref().map(read_token).transpose()?;
@@ -45,8 +47,10 @@ struct Workers {
 enum Answer {
     Event(Event),
     Published(String),
-    /// A worker goes on or stops as it was told, or doesn't.
-    Heard(Result<(), String>),
+    /// A worker was told to go on, or to let go of what it holds. One that has not heard it does so by itself.
+    Heard,
+    /// A worker stops as it was told, or doesn't.
+    Stopping(Result<(), String>),
 }
 
 async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn Clock) -> Result<String, Failure> {
@@ -56,19 +60,21 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
     let mut effects = VecDeque::from(effects);
     let mut location = String::new();
     let mut ticks = tokio::time::interval(TICK);
+    // Requests that are waited for before the end.
+    let mut telling = 0;
     loop {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Done => {
-                    let heard = all_heard(&mut answers, workers.urls.len()).await;
+                    let heard = all_heard(&mut answers, telling).await;
                     return if stop { stopped(heard, location) } else { Ok(location) };
                 }
                 Effect::Abandoned { why } => {
-                    // A worker that does not hear it goes on by itself.
-                    let _ = all_heard(&mut answers, workers.urls.len()).await;
+                    let _ = all_heard(&mut answers, telling).await;
                     return Err(Failure::Job(format!("no savepoint was made, and the job goes on: {why}")));
                 }
                 effect => {
+                    telling += usize::from(is_told(&effect));
                     tokio::spawn(perform(workers.clone(), effect, sender.clone()));
                 }
             }
@@ -81,7 +87,10 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
                     location = published;
                     Event::Published
                 }
-                Answer::Heard(_) => continue,
+                Answer::Heard | Answer::Stopping(_) => {
+                    telling -= 1;
+                    continue;
+                }
             },
             _ = ticks.tick() => Event::Tick,
         };
@@ -89,15 +98,24 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
     }
 }
 
-/// Waits until each worker has been told to go on or to stop; the first that would not is an error.
-async fn all_heard(answers: &mut UnboundedReceiver<Answer>, workers: usize) -> Result<(), String> {
-    let (mut heard, mut outcome) = (0, Ok(()));
-    while heard < workers
+/// Whether an effect tells a worker what to do next, rather than asking it for something.
+fn is_told(effect: &Effect) -> bool {
+    matches!(effect, Effect::Resume { .. } | Effect::Abandon { .. } | Effect::Stop { .. })
+}
+
+/// Waits until so many requests to go on or to stop are answered; the first worker that would not stop is an error.
+async fn all_heard(answers: &mut UnboundedReceiver<Answer>, mut telling: usize) -> Result<(), String> {
+    let mut outcome = Ok(());
+    while telling > 0
         && let Some(answer) = answers.recv().await
     {
-        if let Answer::Heard(told) = answer {
-            heard += 1;
-            outcome = outcome.and(told);
+        match answer {
+            Answer::Heard => telling -= 1,
+            Answer::Stopping(told) => {
+                telling -= 1;
+                outcome = outcome.and(told);
+            }
+            Answer::Event(_) | Answer::Published(_) => {}
         }
     }
     outcome
@@ -114,24 +132,36 @@ fn stopped(heard: Result<(), String>, location: String) -> Result<String, Failur
 }
 
 async fn perform(workers: Arc<Workers>, effect: Effect, answers: UnboundedSender<Answer>) {
+    let failed = |worker, why| Answer::Event(Event::Failed { worker, why });
     let answer = match effect {
         Effect::Ask { worker } => match workers.post(worker, "pause", None::<&()>).await {
             Ok(cut) => Answer::Event(Event::Told { worker, cut }),
-            Err(why) => Answer::Event(Event::Failed { worker, why }),
+            Err(why) => Answer::Event(Event::NotTold { worker, why }),
+        },
+        Effect::Hold { worker } => match workers.post(worker, "hold", None::<&()>).await {
+            Ok(cut) => Answer::Event(Event::Held { worker, cut }),
+            Err(why) => failed(worker, why),
         },
         Effect::Write { worker } => {
             let body = serde_json::json!({ "location": workers.location });
             match workers.post(worker, "write", Some(&body)).await {
                 Ok(part) => Answer::Event(Event::Written { worker, part }),
-                Err(why) => Answer::Event(Event::Failed { worker, why }),
+                Err(why) => failed(worker, why),
             }
         }
         Effect::Publish { parts } => match workers.publish(parts).await {
             Ok(location) => Answer::Published(location),
             Err(why) => Answer::Event(Event::PublishFailed { why }),
         },
-        Effect::Resume { worker } => Answer::Heard(workers.tell(worker, "resume").await),
-        Effect::Stop { worker } => Answer::Heard(workers.tell(worker, "stop").await),
+        Effect::Resume { worker } => {
+            let _ = workers.tell(worker, "resume").await;
+            Answer::Heard
+        }
+        Effect::Abandon { worker } => {
+            let _ = workers.tell(worker, "abandon").await;
+            Answer::Heard
+        }
+        Effect::Stop { worker } => Answer::Stopping(workers.tell(worker, "stop").await),
         Effect::Done | Effect::Abandoned { .. } => return,
     };
     // Nobody listens any more where it has been decided.
@@ -160,7 +190,8 @@ impl Workers {
     }
 
     async fn tell(&self, worker: usize, action: &str) -> Result<(), String> {
-        self.send(worker, action, None::<&()>).await.map(|_| ())
+        let told = tokio::time::timeout(HEARING, self.send(worker, action, None::<&()>)).await;
+        told.map_err(|_| format!("{} does not answer", self.urls[worker]))?.map(|_| ())
     }
 
     async fn send(

@@ -1,16 +1,15 @@
 //! Shows what is in a savepoint.
 
+use super::place;
 use crate::args;
 use crate::input;
 use crate::plan::print_line;
 use crate::report::Failure;
 use millrace_job_runtime::savepoint::compare::compare;
 use millrace_job_runtime::savepoint::manifest::{Manifest, ManifestOperator, ManifestTable};
-use millrace_job_runtime::storage::Storage;
 
 pub(crate) fn inspect(args: &args::InspectSavepoint) -> Result<(), Failure> {
-    let storage = Storage::existing(&args.location)?;
-    let manifest = Manifest::read(&storage)?;
+    let manifest = Manifest::read(&place::open(&args.place)?)?;
     if args.json {
         let json = serde_json::to_string_pretty(&manifest)
             .map_err(|error| Failure::Job(format!("the manifest is no JSON: {error}")))?;

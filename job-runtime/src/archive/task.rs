@@ -153,7 +153,7 @@ impl TaskArchive {
     }
 
     fn upload(&self, file: &LocalFile, object: &str) -> Result<()> {
-        let stored = self.archive.storage.put_file(&self.file(object), &file.path)?;
+        let stored = self.archive.storage.put_file(&self.file(object), &file.path, &|| true)?;
         if stored.sha256 == file.sha256 {
             return Ok(());
         }

@@ -16,8 +16,8 @@ use crate::kafka::refusal::Refusal;
 use crate::kafka::size::TopicLimits;
 use crate::kafka::{ACCESS_PATIENCE, CommitOutcome, PartitionConsumer};
 use crate::metrics::{Metrics, PartitionStatus, TaskStatus};
-use crate::savepoint::pause::{CommittedTask, Pause, WriteRequest};
-use crate::savepoint::write::{self, WriteTasks};
+use crate::savepoint::held::HeldTasks;
+use crate::savepoint::pause::{CommittedTask, HoldRequest, Pause};
 use crate::state::StateChanges;
 use crate::state::checkpointer::Checkpointer;
 use crate::watch::CommitUnderWay;
@@ -95,8 +95,9 @@ struct Progressing {
     outcome: Option<Outcome>,
     stop_seen: bool,
     end_seen: bool,
-    /// A savepoint's request to write, until the checkpoint that it waits for.
-    write: Option<WriteRequest>,
+    /// A savepoint's request to hold the tasks, until the checkpoint that it waits for.
+    hold: Option<HoldRequest>,
+    held: Option<HeldTasks>,
 }
 
 impl Coordinator<'_> {
@@ -202,8 +203,11 @@ impl Coordinator<'_> {
             progressing.end_seen = true;
             return Ok(Event::InputEnded);
         }
-        if let Some(request) = self.pause.take_write() {
-            progressing.write = Some(request);
+        self.tend_held(progressing);
+        if progressing.held.is_none()
+            && let Some(request) = self.pause.take_hold()
+        {
+            progressing.hold = Some(request);
             return Ok(Event::CheckpointRequested);
         }
         Ok(Event::Tick { produced: self.produced.load(Ordering::Relaxed) })
@@ -276,7 +280,7 @@ impl Coordinator<'_> {
         let now = self.clock.monotonic();
         let offsets_due = checkpoint || now >= progressing.offsets_at + GROUP_OFFSETS;
         let mut positions: BTreeMap<u32, Vec<(String, i32, i64)>> = BTreeMap::new();
-        let write = progressing.write.take_if(|_| checkpoint).map(|w| (w, committed_tasks(&progressing.prepared)));
+        let hold = progressing.hold.take_if(|_| checkpoint).map(|h| (h, committed_tasks(&progressing.prepared)));
         for prepared in progressing.prepared.drain(..) {
             let Prepared { task, commit, changes, .. } = prepared;
             let Some(commit) = commit else { continue };
@@ -310,26 +314,39 @@ impl Coordinator<'_> {
                     tracing::warn!(%error, "exchanges keep what was received");
                 }
             })?;
-            if let Some((request, tasks)) = write {
-                self.write_savepoint(request, tasks)?;
+            if let Some((request, tasks)) = hold {
+                progressing.held = self.hold_tasks(request, tasks)?;
             }
         }
         Ok(())
     }
 
-    /// Writes the tasks as the checkpoint just asked for has them, off the data path.
-    fn write_savepoint(&mut self, request: WriteRequest, tasks: Option<Vec<CommittedTask>>) -> Result<()> {
-        let WriteRequest { savepoint, location, reply } = request;
+    /// Holds the tasks for a savepoint as the checkpoint just asked for has them. What is committed next reaches the
+    /// stores behind it, on the same thread.
+    fn hold_tasks(&mut self, request: HoldRequest, tasks: Option<Vec<CommittedTask>>) -> Result<Option<HeldTasks>> {
         let Some(tasks) = tasks else {
             // Whoever asked has gone meanwhile where that is so.
-            let _ = reply.send(Err(Error::retry("something moved in the worker: ask it to stand still first")));
-            return Ok(());
+            let _ = request.reply.send(Err(Error::retry("something moved in the worker: ask it to stand still first")));
+            return Ok(None);
         };
-        let (job, pause) = (self.job.clone(), self.pause.clone());
-        self.checkpointer.inspect(move |stores| {
-            let written = write::write_tasks(&WriteTasks { job: &job, savepoint, location, tasks }, stores);
-            let _ = reply.send(written.and_then(|tasks| pause.part(tasks)));
-        })
+        let (held, holding) = HeldTasks::start(self.job, self.pause.clone(), request, tasks)?;
+        self.checkpointer.inspect(move |stores| holding.show(stores))?;
+        Ok(Some(held))
+    }
+
+    /// Passes requests on to who holds the tasks, and lets go of what nobody wants any more.
+    fn tend_held(&self, progressing: &mut Progressing) {
+        let Some(held) = &mut progressing.held else { return };
+        if let Some(request) = self.pause.take_write(held.savepoint()) {
+            held.write(request);
+        }
+        if !self.pause.wants(held.savepoint()) {
+            held.give_up();
+        }
+        if held.has_ended() {
+            self.pause.let_go(held.savepoint());
+            progressing.held = None;
+        }
     }
 
     fn tell_offsets(&self, positions: &BTreeMap<u32, Vec<(String, i32, i64)>>) {

@@ -1,13 +1,13 @@
 //! The topic of a job's task logs: its names, making and checking it, reading and writing its partitions.
 //! What its records mean is the protocol's business.
 
-use super::own_topics::{KEPT_FOR_EVER, keep_for_ever};
+use super::own_topics::keep_for_ever;
 use crate::batch::SourceRecords;
 use crate::condition::Reason;
 use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity};
-use crate::kafka::admin::{AdminClient, retrying};
+use crate::kafka::admin::{AdminClient, KEPT_FOR_EVER, retrying};
 use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::role::Role;
 use crate::kafka::size::{BATCH_BYTES, MAX_MESSAGE_BYTES, OWN_TOPIC_BYTES};

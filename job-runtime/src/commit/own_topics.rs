@@ -4,16 +4,12 @@
 use crate::condition::Reason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
-use crate::kafka::admin::AdminClient;
+use crate::kafka::admin::{AdminClient, KEPT_FOR_EVER};
 use crate::kafka::replicas;
 use crate::metrics::Metrics;
 use millrace_planner::connector::{KafkaOptions, Topics};
 use millrace_planner::plan::Connector;
 use std::sync::Arc;
-
-/// Without these the log, or an exchange, would lose records that nobody has read.
-pub(super) const KEPT_FOR_EVER: [(&str, &str); 3] =
-    [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
 
 /// Where brokers keep transactions: while it can't be written to, none can be begun or ended.
 const TRANSACTIONS: &str = "__transaction_state";

@@ -111,7 +111,7 @@ fn load_savepoint(request: &StartRequest<'_>, stores: &mut BTreeMap<u32, TaskSto
     if stores.values().all(|store| store.applied().is_some()) {
         return Ok(None);
     }
-    let savepoint = Savepoint::open(location, &request.job.plan)?;
+    let savepoint = Savepoint::open(location, &request.job.kafka, &request.job.plan)?;
     succeed(request, &savepoint)?;
     let mut empty = BTreeMap::new();
     for (&task, store) in stores.iter_mut().filter(|(_, store)| store.applied().is_none()) {

@@ -58,9 +58,11 @@ fn routes(worker: Worker, access: Access) -> Router {
     let requests = Router::new()
         .route("/api/v1/drain", post(drain))
         .route("/api/v1/savepoints/{id}/pause", post(savepoints::pause))
+        .route("/api/v1/savepoints/{id}/hold", post(savepoints::hold))
         .route("/api/v1/savepoints/{id}/write", post(savepoints::write))
         .route("/api/v1/savepoints/{id}/publish", post(savepoints::publish))
         .route("/api/v1/savepoints/{id}/resume", post(savepoints::resume))
+        .route("/api/v1/savepoints/{id}/abandon", post(savepoints::abandon))
         .route("/api/v1/savepoints/{id}/stop", post(savepoints::stop))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .route_layer(middleware::from_fn_with_state(Arc::new(access), access::check));

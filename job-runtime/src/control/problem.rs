@@ -50,7 +50,7 @@ impl From<Refusal> for Problem {
             Refusal::NotRunning => Self::unavailable("the worker does not run: see its status"),
             Refusal::Busy { savepoint } => Self::new(
                 StatusCode::CONFLICT,
-                format!("the savepoint {savepoint} is being made: wait for it, or resume the worker for it"),
+                format!("the savepoint {savepoint} is being made: wait for it, or abandon it"),
             ),
             Refusal::NotPaused => Self::new(
                 StatusCode::CONFLICT,
@@ -59,6 +59,14 @@ impl From<Refusal> for Problem {
             Refusal::NotStill => {
                 Self::new(StatusCode::CONFLICT, "something still moves in the worker: ask again until it is paused")
             }
+            Refusal::NotHeld => Self::new(
+                StatusCode::CONFLICT,
+                "the worker does not hold its tasks for this savepoint: ask it to first",
+            ),
+            Refusal::Twice => Self::new(
+                StatusCode::CONFLICT,
+                "the worker has been asked for that already: wait for the answer, or abandon the savepoint",
+            ),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A worker's part in a savepoint, step by step as whoever makes it asks: stand still, write, publish what all have
-//! written, go on or stop.
+//! A worker's part in a savepoint, step by step as whoever makes it asks: stand still, hold the tasks, go on, write
+//! what is held, publish what all have written; or stop.
 
 use super::Worker;
 use super::problem::Problem;
@@ -11,6 +11,7 @@ use axum::response::Json;
 use millrace_protocol::savepoint::{TaskPart, WorkerCut, WorkerPart};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
+use tokio::sync::oneshot::error::RecvError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +37,12 @@ pub(super) async fn pause(State(worker): State<Worker>, Path(id): Path<String>) 
     Ok(Json(worker.pause.ask(&id, worker.clock.monotonic())?))
 }
 
+pub(super) async fn hold(State(worker): State<Worker>, Path(id): Path<String>) -> Result<Json<WorkerCut>, Problem> {
+    checked(&id)?;
+    let answer = worker.pause.hold(&id)?;
+    Ok(Json(answer.await.map_err(gone)??))
+}
+
 pub(super) async fn write(
     State(worker): State<Worker>,
     Path(id): Path<String>,
@@ -44,7 +51,6 @@ pub(super) async fn write(
     checked(&id)?;
     let Json(Write { location }) = body.map_err(unreadable)?;
     let answer = worker.pause.write(&id, &location)?;
-    let gone = |_| Problem::unavailable("the worker has ended or started again: begin again");
     Ok(Json(answer.await.map_err(gone)??))
 }
 
@@ -56,8 +62,8 @@ pub(super) async fn publish(
     checked(&id)?;
     let Json(Publish { location, tasks }) = body.map_err(unreadable)?;
     let published = tokio::task::spawn_blocking(move || {
-        Manifest::new(&worker.job, &id, worker.clock.now_millis(), tasks)?.publish(&location)?;
-        Ok(Published { location: format!("{}/{id}", location.trim_end_matches('/')) })
+        let manifest = Manifest::new(&worker.job, &id, worker.clock.now_millis(), tasks)?;
+        Ok(Published { location: manifest.publish(&location, &worker.job.kafka)? })
     });
     let published: crate::error::Result<Published> =
         published.await.map_err(|panic| Problem::unavailable(format!("publishing ended in a panic: {panic}")))?;
@@ -70,6 +76,12 @@ pub(super) async fn resume(State(worker): State<Worker>, Path(id): Path<String>)
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn abandon(State(worker): State<Worker>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    checked(&id)?;
+    worker.pause.abandon(&id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(super) async fn stop(State(worker): State<Worker>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     checked(&id)?;
     worker.pause.keep(&id)?;
@@ -77,7 +89,11 @@ pub(super) async fn stop(State(worker): State<Worker>, Path(id): Path<String>) -
     Ok(StatusCode::ACCEPTED)
 }
 
-/// It names a folder.
+fn gone(_: RecvError) -> Problem {
+    Problem::unavailable("the worker has ended, started again or given the savepoint up: begin again")
+}
+
+/// It names a folder or a topic.
 fn checked(id: &str) -> Result<(), Problem> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if (1..=64).contains(&id.len()) && id.chars().all(plain) && !id.starts_with('-') {

@@ -131,6 +131,8 @@ fn a_savepoint_goes_step_by_step() {
     assert_eq!((code, &cut["paused"], &cut["attempt"]), (200, &false.into(), &"start".into()));
     let status: serde_json::Value = serde_json::from_str(&served.get("/api/v1/status").2).expect("JSON");
     assert_eq!(status["savepoint"], "s-1");
+    let (code, problem) = step("hold", "");
+    assert_eq!((code, &problem["status"]), (409, &409.into()), "{problem}");
     let (code, problem) = step("write", r#"{"location": "here"}"#);
     assert_eq!((code, &problem["status"]), (409, &409.into()), "{problem}");
     assert_eq!(step("stop", "").0, 409);
@@ -140,6 +142,8 @@ fn a_savepoint_goes_step_by_step() {
     assert_eq!(step("stop", "").0, 202);
     assert_eq!(step("resume", "").0, 204);
     assert_eq!(step("resume", "").0, 204, "it goes on already");
+    assert_eq!(step("pause", "").1["paused"], false, "and does not stop again for the same");
+    assert_eq!(step("abandon", "").0, 204);
 }
 
 #[test]

@@ -14,6 +14,10 @@ use std::time::Duration;
 
 /// How long one admin call may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
+/// The configuration of a topic that loses nothing by itself. Without it a log, an exchange or a savepoint would lose
+/// records that nobody has read.
+pub const KEPT_FOR_EVER: [(&str, &str); 3] =
+    [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
 
 pub struct AdminClient {
     client: KafkaAdmin<DefaultClientContext>,

@@ -14,6 +14,8 @@ pub enum Role {
     Log,
     /// Rows that tasks have sent each other.
     Exchange,
+    /// A savepoint that was written to a topic.
+    Savepoint,
 }
 
 impl Role {
@@ -27,7 +29,7 @@ impl Role {
                     "the position of the job in {self} {place} is no longer there ({detail}): the topic's retention has \
                      removed records that the job has not read, or the topic was made again. {remedy}"
                 ),
-                Self::Log | Self::Exchange => format!(
+                Self::Log | Self::Exchange | Self::Savepoint => format!(
                     "{self} {place} has lost records that are still needed ({detail}): somebody deleted them, or the \
                      topic. {remedy}"
                 ),
@@ -35,6 +37,7 @@ impl Role {
             .because(match self {
                 Self::Source { .. } => Reason::SourceRecordsGone,
                 Self::Log | Self::Exchange => Reason::LogLost,
+                Self::Savepoint => Reason::StateLost,
             })),
             RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
@@ -44,6 +47,7 @@ impl Role {
             .because(match self {
                 Self::Source { .. } => Reason::SourceGone,
                 Self::Log | Self::Exchange => Reason::LogLost,
+                Self::Savepoint => Reason::StateLost,
             })),
             RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => Err(Error::user_fault(format!(
                 "not allowed to read {self} {place} ({detail}): grant READ on the topic"
@@ -71,6 +75,7 @@ impl Role {
                 "Restore the job from a savepoint, or start it anew (millrace run --discard-state) at the position that \
                  'scan.startup.mode' says"
             }
+            Self::Savepoint => "Use another savepoint",
             Self::Log | Self::Exchange => {
                 "Restore the job from a savepoint, or start it anew (millrace run --discard-state); without this topic it \
                  can't go on"
@@ -85,6 +90,7 @@ impl fmt::Display for Role {
             Self::Source { table } => write!(f, "the source of table {table},"),
             Self::Log => f.write_str("the job's log"),
             Self::Exchange => f.write_str("the job's exchange between tasks"),
+            Self::Savepoint => f.write_str("the savepoint in"),
         }
     }
 }
@@ -113,6 +119,7 @@ mod tests {
             (Role::Source { table: "orders".into() }, "the source of table orders, t-3", "'scan.startup.mode'"),
             (Role::Log, "the job's log t-3", "without this topic"),
             (Role::Exchange, "the job's exchange between tasks t-3", "without this topic"),
+            (Role::Savepoint, "the savepoint in t-3", "another savepoint"),
         ];
         for (role, part, remedy) in roles {
             for code in codes {

@@ -1,16 +1,17 @@
 //! The manifest of a savepoint: what it is of, and what belongs to it. It is written last, so a savepoint without one
 //! is none.
 
+use super::{TOPIC_PART, is_savepoint, place};
 use crate::error::{Error, Result};
-use crate::job::{Job, JobIdentity};
+use crate::job::{Job, JobIdentity, Kafka};
 use crate::operators::state_table::{Scope, state_tables};
 use crate::state::TableId;
-use crate::storage::Storage;
+use crate::storage::{KAFKA_SCHEME, Storage};
 use millrace_planner::plan::{Node, Operator, Plan};
 use millrace_protocol::savepoint::{TaskPart, check};
 use serde::{Deserialize, Serialize};
 
-/// Its name in the savepoint's folder.
+/// Its name in the savepoint's place.
 pub const MANIFEST: &str = "savepoint.json";
 
 /// Raised when a reader of the old form would misread the new one.
@@ -71,32 +72,49 @@ impl Manifest {
         })
     }
 
-    /// Writes it into the savepoint's folder, once everything that it names is there.
-    pub fn publish(&self, location: &str) -> Result<()> {
-        let storage = Storage::open(location)?;
+    /// Writes it into the savepoint's place, once everything that it names is there. Returns what the place is called.
+    pub fn publish(&self, location: &str, kafka: &Kafka) -> Result<String> {
+        let place = place(&self.job, location, &self.savepoint);
+        let storage = Storage::open(&place, Some(kafka))?;
         for file in self.tasks.iter().flat_map(|task| &task.files) {
-            let name = format!("{}/{}", self.savepoint, file.path);
-            let found = storage.size(&name)?;
+            let found = storage.size(&file.path)?;
             if found != Some(file.bytes) {
                 let found = found.map_or("nothing".to_owned(), |bytes| format!("{bytes} bytes"));
                 return Err(Error::user_fault(format!(
-                    "{name} in {location} has {} bytes where it was written, and here is {found}: all workers need the \
-                     same storage",
-                    file.bytes
+                    "{} in {place} has {} bytes where it was written, and here is {found}: all workers need the same \
+                     storage",
+                    file.path, file.bytes
                 )));
             }
         }
         let text = serde_json::to_vec_pretty(self).expect("plain data always serialises");
-        storage.put(&format!("{}/{MANIFEST}", self.savepoint), text).map(|_| ())
+        storage.put(MANIFEST, text)?;
+        Ok(place)
     }
 
-    /// Reads it from a savepoint's folder.
+    /// Deletes a savepoint: its manifest first, so that what is left halfway is none. In a topic one that was not
+    /// completed, too.
+    pub fn delete(storage: &Storage) -> Result<()> {
+        if let Some(topic) = storage.location().strip_prefix(KAFKA_SCHEME) {
+            if !is_savepoint(topic) {
+                return Err(Error::user_fault(format!(
+                    "{topic} is no savepoint's topic: those are called JOB{TOPIC_PART}ID"
+                )));
+            }
+            return storage.remove(&[]);
+        }
+        let files = Self::read(storage)?.tasks.into_iter().flat_map(|task| task.files);
+        let names: Vec<String> = std::iter::once(MANIFEST.to_owned()).chain(files.map(|file| file.path)).collect();
+        storage.remove(&names)
+    }
+
+    /// Reads it from a savepoint's place.
     pub fn read(storage: &Storage) -> Result<Self> {
         let location = storage.location();
         let text = storage.get(MANIFEST)?.ok_or_else(|| {
             Error::user_fault(format!(
-                "{location} has no {MANIFEST}: it is no savepoint, or one that was not completed; name the folder that \
-                 the savepoint is in"
+                "{location} has no {MANIFEST}: it is no savepoint, or one that was not completed; name the folder or the \
+                 topic that the savepoint is in"
             ))
         })?;
         let unreadable = |why: String| Error::user_fault(format!("{MANIFEST} in {location} can't be read: {why}"));

@@ -5,6 +5,7 @@ use super::compare::{Comparison, compare};
 use super::manifest::{Manifest, ManifestTable};
 use super::write::{KEY_GROUP, STATE_KEY, STATE_VALUE};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use crate::job::Kafka;
 use crate::key::{key_groups_of, task_of};
 use crate::operators::state_table::Scope;
 use crate::operators::window_progress::merge_cursors;
@@ -37,9 +38,10 @@ pub struct Savepoint {
 }
 
 impl Savepoint {
-    /// Opens the savepoint in a folder. Whether the plan may go on from it was settled when the job was created.
-    pub fn open(location: &str, plan: &Plan) -> Result<Self> {
-        let storage = Storage::existing(location)?;
+    /// Opens the savepoint in a folder, or in a topic of the Kafka that is given. Whether the plan may go on from it was
+    /// settled when the job was created.
+    pub fn open(location: &str, kafka: &Kafka, plan: &Plan) -> Result<Self> {
+        let storage = Storage::existing(location, Some(kafka))?;
         let manifest = Manifest::read(&storage)?;
         let comparison = compare(&manifest, plan)?;
         Ok(Self { storage, manifest, comparison })

@@ -66,10 +66,21 @@ impl Saved {
             let cut = TaskCut { task, sequence: 1, ..TaskCut::default() };
             tasks.push(CommittedTask { cut, commit: saved.applied(task).commit });
         }
+        let sources: BTreeMap<u32, _> = stores.iter().map(|(&task, store)| (task, store.image_source())).collect();
+        let snapshots = sources.iter().map(|(&task, source)| (task, source.snapshot())).collect();
         let (savepoint, location) = ("s".to_owned(), saved.location());
-        let written = write_tasks(&WriteTasks { job: &saved.job, savepoint, location, tasks }, &stores).unwrap();
-        Manifest::new(&saved.job, "s", 1_000, written).unwrap().publish(&saved.location()).unwrap();
+        let request = WriteTasks { job: &saved.job, savepoint, location, tasks, wanted: &|| true };
+        let written = write_tasks(&request, &snapshots).unwrap();
+        saved.publish(Manifest::new(&saved.job, "s", 1_000, written).unwrap()).unwrap();
         saved
+    }
+
+    fn publish(&self, manifest: Manifest) -> crate::error::Result<String> {
+        manifest.publish(&self.location(), &self.job.kafka)
+    }
+
+    fn open(&self) -> crate::error::Result<Savepoint> {
+        Savepoint::open(&self.folder(), &self.job.kafka, &self.job.plan)
     }
 
     fn location(&self) -> String {
@@ -125,7 +136,7 @@ fn entry(partition: i32) -> (Vec<u8>, Vec<u8>) {
 fn every_entry_and_position_goes_to_the_one_task_that_has_its_partition() {
     for (before, after) in [(1, 1), (1, 4), (4, 1), (3, 5), (4, 8), (8, 3)] {
         let saved = Saved::new(before);
-        let savepoint = Savepoint::open(&saved.folder(), &saved.job.plan).unwrap();
+        let savepoint = saved.open().unwrap();
         assert!(savepoint.comparison().operators.iter().all(|change| change.change == Change::Kept));
         let directory = tempfile::tempdir().unwrap();
         let (mut partitions, mut offsets) = (BTreeMap::new(), BTreeMap::new());
@@ -163,7 +174,7 @@ fn a_savepoint_without_its_manifest_or_with_a_damaged_file_is_refused() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    let savepoint = Savepoint::open(&saved.folder(), &saved.job.plan).unwrap();
+    let savepoint = saved.open().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(directory.path(), 0);
     let error = savepoint.load(BTreeMap::from([(0, &mut store)]), 2).unwrap_err();
@@ -172,31 +183,31 @@ fn a_savepoint_without_its_manifest_or_with_a_damaged_file_is_refused() {
     let manifest = Path::new(&saved.folder()).join(MANIFEST);
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
-    let error = Savepoint::open(&saved.folder(), &saved.job.plan).err().expect("another format");
+    let error = saved.open().err().expect("another format");
     assert!(error.to_string().contains("use the version that wrote it"), "{error}");
     std::fs::remove_file(&manifest).unwrap();
-    let error = Savepoint::open(&saved.folder(), &saved.job.plan).err().expect("no manifest");
+    let error = saved.open().err().expect("no manifest");
     assert!(error.to_string().contains("not completed"), "{error}");
 }
 
 #[test]
 fn tasks_that_do_not_belong_together_are_not_published() {
     let saved = Saved::new(2);
-    let storage = crate::storage::Storage::existing(&saved.folder()).unwrap();
+    let storage = crate::storage::Storage::existing(&saved.folder(), None).unwrap();
     let mut tasks = Manifest::read(&storage).unwrap().tasks;
     let sent = BTreeMap::from([(7, BTreeMap::from([(1, 3)]))]);
     tasks[0].cut.sent = sent;
     assert!(Manifest::new(&saved.job, "s", 0, tasks.clone()).is_err(), "three records are under way");
     tasks[0].cut.sent.clear();
     tasks[0].files[0].bytes += 1;
-    let error = Manifest::new(&saved.job, "s", 0, tasks).unwrap().publish(&saved.location()).unwrap_err();
+    let error = saved.publish(Manifest::new(&saved.job, "s", 0, tasks).unwrap()).unwrap_err();
     assert!(error.to_string().contains("need the same storage"), "{error}");
 }
 
 #[test]
 fn what_becomes_of_each_operators_state_is_told() {
     let saved = Saved::new(1);
-    let storage = crate::storage::Storage::existing(&saved.folder()).unwrap();
+    let storage = crate::storage::Storage::existing(&saved.folder(), None).unwrap();
     let manifest = Manifest::read(&storage).unwrap();
     let changes = |comparison: &Comparison| -> Vec<(String, &'static str)> {
         let change = |change: &Change| match change {

@@ -1,12 +1,13 @@
-//! Writes the tasks of a worker as files of a savepoint: one Parquet file for each table of state that has entries.
+//! Writes the held tasks of a worker as files of a savepoint: one Parquet file for each table of state that has entries.
 //! Each has the entries as they are (`state_key`, `state_value`), which a restore reads, and what they mean as
 //! columns, for everybody else.
 
 use super::pause::CommittedTask;
+use super::place;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use crate::job::Job;
 use crate::operators::state_table::{Entry, StateTable, state_tables};
-use crate::state::store::TaskStore;
+use crate::state::snapshot::StoreSnapshot;
 use crate::state::{StateEntries, TableId};
 use crate::storage::Storage;
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, UInt16Array};
@@ -33,21 +34,21 @@ const ROW_GROUP_ROWS: usize = 128 << 10;
 /// What to write, and where.
 pub struct WriteTasks<'a> {
     pub job: &'a Job,
-    /// Names the savepoint, and its folder at the location.
     pub savepoint: String,
+    /// Where savepoints go; this one gets a place of its own there.
     pub location: String,
     pub tasks: Vec<CommittedTask>,
+    /// Whether anybody still wants it.
+    pub wanted: &'a dyn Fn() -> bool,
 }
 
-/// Writes all tasks, of which the stores have the state as of their commits.
-pub fn write_tasks(request: &WriteTasks<'_>, stores: &BTreeMap<u32, TaskStore>) -> Result<Vec<TaskPart>> {
-    let storage = Storage::open(&request.location)?;
+/// Writes all tasks, of which the snapshots have the state as of their commits.
+pub fn write_tasks(request: &WriteTasks<'_>, stores: &BTreeMap<u32, StoreSnapshot<'_>>) -> Result<Vec<TaskPart>> {
+    let place = place(&request.job.identity, &request.location, &request.savepoint);
+    let storage = Storage::open(&place, Some(&request.job.kafka))?;
     let scratch = Scratch::make(&request.job.state_directory)?;
     let write = |CommittedTask { cut, commit }: &CommittedTask| {
         let store = stores.get(&cut.task).ok_or_else(|| Error::fail_job(format!("no store of task {}", cut.task)))?;
-        if store.applied().is_none_or(|applied| applied.commit.sequence != commit.sequence) {
-            return Err(Error::retry(format!("the checkpoint of task {} is of another commit", cut.task)));
-        }
         let files = write_task(request, &storage, &scratch, cut.task, store)?;
         Ok(TaskPart { cut: cut.clone(), commit: commit.clone(), files })
     };
@@ -59,7 +60,7 @@ fn write_task(
     storage: &Storage,
     scratch: &Scratch,
     task: u32,
-    store: &TaskStore,
+    store: &StoreSnapshot<'_>,
 ) -> Result<Vec<FilePart>> {
     let plan = &request.job.plan;
     let mut files = Vec::new();
@@ -68,6 +69,9 @@ fn write_task(
         let mut open: Option<TableFile<'_>> = None;
         let mut finished = Vec::new();
         store.entries(node.operator_id).for_each(&mut |id, group, key, value| {
+            if !(request.wanted)() {
+                return Err(Error::retry("nobody wanted the savepoint any more"));
+            }
             // The entries of a table stand together.
             if open.as_ref().is_none_or(|file| file.table.id != id) {
                 finished.extend(open.take().map(TableFile::finish).transpose()?);
@@ -78,7 +82,7 @@ fn write_task(
         finished.extend(open.take().map(TableFile::finish).transpose()?);
         for Finished { id, name, rows, file } in finished {
             let path = format!("task-{task}/{:08x}-{name}.parquet", node.operator_id);
-            let stored = storage.put_file(&format!("{}/{path}", request.savepoint), &file)?;
+            let stored = storage.put_file(&path, &file, request.wanted)?;
             let (bytes, sha256) = (stored.bytes, stored.sha256);
             files.push(FilePart { operator: node.operator_id, table: id, path, rows, bytes, sha256 });
         }

@@ -3,8 +3,9 @@
 
 use super::StateChanges;
 use super::corruption::StoreContext;
-use super::store::{RESERVED_OPERATOR, own_key};
-use crate::error::{Error, ErrorContext, ErrorKind, Result};
+use super::snapshot::StoreSnapshot;
+use super::store::RESERVED_OPERATOR;
+use crate::error::{Error, Result};
 use millrace_protocol::replay::Applied;
 use rocksdb::{DB, ReadOptions};
 use std::path::PathBuf;
@@ -112,6 +113,11 @@ impl ImageSource {
         Self { db, path }
     }
 
+    /// The store as it is now.
+    pub fn snapshot(&self) -> StoreSnapshot<'_> {
+        StoreSnapshot::new(&self.db, &self.path)
+    }
+
     /// Reads the state as of now into parts. The store may go on once `held` is told. Ends early when `send` says
     /// that nobody wants more.
     fn read(
@@ -120,20 +126,18 @@ impl ImageSource {
         held: &SyncSender<()>,
         send: &mut dyn FnMut(Vec<u8>, Option<Applied>) -> bool,
     ) -> Result<()> {
-        let snapshot = self.db.snapshot();
+        let snapshot = self.snapshot();
         let _ = held.send(());
         let operation = || format!("could not read an image of the state in {}", self.path.display());
         // From the same snapshot, so that it is what the entries amount to.
-        let applied = snapshot.get(own_key("applied")).of_store(&self.path, operation)?;
-        let applied = applied.ok_or_else(|| Error::fail_job(format!("{}: it has none", operation())))?;
-        let applied: Applied = serde_json::from_slice(&applied).or_kind(ErrorKind::FailJob, operation())?;
+        let applied = snapshot.applied()?.ok_or_else(|| Error::fail_job(format!("{}: it has none", operation())))?;
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
         options.fill_cache(false);
         options.set_readahead_size(READAHEAD_BYTES);
         // The store's own entries come last, and are no state.
         options.set_iterate_upper_bound(RESERVED_OPERATOR.to_be_bytes());
-        let mut iterator = snapshot.raw_iterator_opt(options);
+        let mut iterator = snapshot.raw_iterator(options);
         iterator.seek_to_first();
         let mut part = StateChanges::default();
         while let (Some(key), Some(value)) = (iterator.key(), iterator.value()) {

@@ -11,6 +11,7 @@ pub(crate) use coalesce::end_of_prefix;
 pub mod volume;
 pub mod corruption;
 pub mod store;
+pub mod snapshot;
 pub mod image;
 pub mod size;
 pub mod spill;

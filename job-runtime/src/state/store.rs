@@ -5,9 +5,10 @@
 use super::coalesce::{Coalesced, end_of_prefix};
 use super::corruption::{StoreContext, open_failure};
 use super::image::ImageSource;
+use super::snapshot::{of_operator, visit_operator};
 use super::spill::{OperatorMemory, Spill, StoreProgress};
 use super::volume::VolumeContext;
-use super::{EntryVisitor, KEY_PREFIX, StateEntries};
+use super::{EntryVisitor, StateEntries};
 use crate::condition::Reason;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
 use millrace_protocol::replay::Applied;
@@ -310,7 +311,7 @@ fn options(memory: &StoreMemory) -> Options {
 }
 
 /// For reading much once.
-fn unbuffered() -> ReadOptions {
+pub(super) fn unbuffered() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_verify_checksums(true);
     options.fill_cache(false);
@@ -324,26 +325,8 @@ struct OperatorEntries<'a> {
 
 impl StateEntries for OperatorEntries<'_> {
     fn for_each_while(&mut self, visit: &mut EntryVisitor<'_>) -> Result<()> {
-        let lower = self.operator.to_be_bytes().to_vec();
-        let mut options = unbuffered();
-        // The reserved operator has the greatest id, so every other one has a successor.
-        options.set_iterate_upper_bound((self.operator + 1).to_be_bytes().to_vec());
-        let mut iterator = self.store.db.raw_iterator_opt(options);
-        iterator.seek(&lower);
-        while let (Some(key), Some(value)) = (iterator.key(), iterator.value()) {
-            if key.len() < KEY_PREFIX {
-                return Err(Error::fail_job(format!(
-                    "the state in {} has a key shorter than its prefix",
-                    self.store.path.display()
-                )));
-            }
-            let group = u16::from_be_bytes([key[5], key[6]]);
-            if !visit(key[4], group, &key[KEY_PREFIX..], value)? {
-                return Ok(());
-            }
-            iterator.next();
-        }
-        self.store.intact(iterator.status())
+        let iterator = self.store.db.raw_iterator_opt(of_operator(self.operator));
+        visit_operator(iterator, self.operator, &self.store.path, visit)
     }
 }
 

@@ -15,7 +15,6 @@ use std::sync::Arc;
 const LOG_RECORD_BYTES: usize = 512 << 10;
 
 impl Task {
-
     /// Begins to end the epoch. Under `heartbeat` a commit is written even if nothing changed.
     pub fn end_epoch(&mut self, heartbeat: bool) {
         debug_assert!(self.ending.is_none() && self.context.outputs.is_open());

@@ -27,17 +27,41 @@ fn told(worker: usize, cut: WorkerCut) -> Event {
     Event::Told { worker, cut }
 }
 
-/// Two workers that stand still, up to the request to write.
-fn writing(stop: bool) -> SavepointMachine {
+const HOLD: [Effect; 2] = [Effect::Hold { worker: 0 }, Effect::Hold { worker: 1 }];
+const WRITE: [Effect; 2] = [Effect::Write { worker: 0 }, Effect::Write { worker: 1 }];
+const RESUME: [Effect; 2] = [Effect::Resume { worker: 0 }, Effect::Resume { worker: 1 }];
+
+fn held(worker: usize, cut: WorkerCut) -> Event {
+    Event::Held { worker, cut }
+}
+
+/// Two workers that stand still, up to the request to hold their tasks.
+fn holding(stop: bool) -> SavepointMachine {
     let (mut machine, _) = SavepointMachine::new(2, stop, DEADLINE);
     machine.step(told(0, cut("a", true, vec![task(0, 1, 5, 3)])), Duration::ZERO);
     let effects = machine.step(told(1, cut("b", true, vec![task(1, 0, 3, 5)])), Duration::ZERO);
-    assert_eq!(effects, [Effect::Write { worker: 0 }, Effect::Write { worker: 1 }]);
+    assert_eq!(effects, HOLD);
     machine
 }
 
+/// The same up to the request to write.
+fn writing(stop: bool) -> SavepointMachine {
+    let mut machine = holding(stop);
+    assert_eq!(machine.step(held(1, cut("b", true, vec![task(1, 0, 3, 5)])), Duration::ZERO), []);
+    let effects = machine.step(held(0, cut("a", true, vec![task(0, 1, 5, 3)])), Duration::ZERO);
+    assert_eq!(effects, if stop { WRITE.to_vec() } else { [WRITE, RESUME].concat() });
+    machine
+}
+
+fn abandoned(effects: &[Effect]) -> &str {
+    let [Effect::Abandon { worker: 0 }, Effect::Abandon { worker: 1 }, Effect::Abandoned { why }] = effects else {
+        panic!("{effects:?}")
+    };
+    why
+}
+
 #[test]
-fn nothing_is_written_before_all_stand_still_and_have_received_everything() {
+fn nothing_is_held_before_all_stand_still_and_have_received_everything() {
     let (mut machine, effects) = SavepointMachine::new(2, false, DEADLINE);
     assert_eq!(effects, [Effect::Ask { worker: 0 }, Effect::Ask { worker: 1 }]);
     let mut tell = |worker, cut| machine.step(told(worker, cut), Duration::ZERO);
@@ -48,7 +72,7 @@ fn nothing_is_written_before_all_stand_still_and_have_received_everything() {
 }
 
 #[test]
-fn what_belongs_together_is_published_and_the_workers_go_on_or_stop() {
+fn what_belongs_together_is_published_and_workers_that_are_to_stop_do_so_then() {
     for stop in [false, true] {
         let mut machine = writing(stop);
         let first = Event::Written { worker: 1, part: part("b", task(1, 0, 3, 5)) };
@@ -57,30 +81,61 @@ fn what_belongs_together_is_published_and_the_workers_go_on_or_stop() {
         let effects = machine.step(second, Duration::ZERO);
         let [Effect::Publish { parts }] = &effects[..] else { panic!("{effects:?}") };
         assert_eq!(parts.iter().map(|p| p.cut.task).collect::<Vec<_>>(), [0, 1]);
-        let then = |worker| if stop { Effect::Stop { worker } } else { Effect::Resume { worker } };
-        assert_eq!(machine.step(Event::Published, Duration::ZERO), [then(0), then(1), Effect::Done]);
+        let asked = machine.step(Event::Tick, DEADLINE);
+        assert_eq!(asked.len(), if stop { 2 } else { 0 }, "who is to stop must not go on meanwhile: {asked:?}");
+        let stops = [Effect::Stop { worker: 0 }, Effect::Stop { worker: 1 }];
+        let expected = stops.into_iter().filter(|_| stop).chain([Effect::Done]);
+        assert_eq!(machine.step(Event::Published, Duration::ZERO), expected.collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn workers_that_go_on_are_not_asked_any_more_and_may_say_what_they_like() {
+    let mut machine = writing(false);
+    assert_eq!(machine.step(Event::Tick, Duration::ZERO), []);
+    assert_eq!(machine.step(told(0, cut("a", false, Vec::new())), Duration::ZERO), []);
+    assert_eq!(machine.step(Event::NotTold { worker: 1, why: "it has gone on".into() }, Duration::ZERO), []);
+    let mut machine = writing(true);
+    assert_eq!(machine.step(Event::Tick, Duration::ZERO).len(), 2, "these do not go on");
+    assert!(abandoned(&machine.step(told(0, cut("a", false, Vec::new())), Duration::ZERO)).contains("gone on"));
 }
 
 #[test]
 fn a_worker_that_starts_again_fails_or_is_too_slow_ends_it_and_all_go_on() {
     let restarted = Event::Written { worker: 0, part: part("a2", task(0, 1, 5, 3)) };
+    let another = Event::Written { worker: 0, part: part("a", task(0, 1, 6, 3)) };
     let failed = Event::Failed { worker: 1, why: "the connection was refused".into() };
-    let resumed = told(1, cut("b", false, Vec::new()));
     for (event, now, expected) in [
-        (restarted, Duration::ZERO, "started again"),
+        (restarted, Duration::ZERO, "something else than it held"),
+        (another, Duration::ZERO, "something else than it held"),
         (failed, Duration::ZERO, "refused"),
-        (resumed, Duration::ZERO, "gone on"),
         (Event::Tick, DEADLINE, "waited for the workers to write"),
     ] {
-        let mut machine = writing(true);
-        let effects = machine.step(event, now);
-        let [Effect::Resume { worker: 0 }, Effect::Resume { worker: 1 }, Effect::Abandoned { why }] = &effects[..]
-        else {
-            panic!("{effects:?}")
-        };
-        assert!(why.contains(expected), "{why}");
-        assert_eq!(machine.step(Event::Published, now), [], "it is over");
+        for stop in [false, true] {
+            let mut machine = writing(stop);
+            let effects = machine.step(event.clone(), now);
+            assert!(abandoned(&effects).contains(expected), "{effects:?}");
+            assert_eq!(machine.step(Event::Published, now), [], "it is over");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_belong_together_is_not_written() {
+    let more_sent = held(0, cut("a", true, vec![task(0, 1, 6, 3)]));
+    let restarted = held(0, cut("a2", true, vec![task(0, 1, 5, 3)]));
+    let gone_on = told(0, cut("a", false, Vec::new()));
+    let unheard = Event::NotTold { worker: 0, why: "it starts again".into() };
+    for (event, expected) in [
+        (more_sent, "does not belong together"),
+        (restarted, "started again"),
+        (gone_on, "gone on"),
+        (unheard, "starts again"),
+    ] {
+        let mut machine = holding(false);
+        machine.step(held(1, cut("b", true, vec![task(1, 0, 3, 5)])), Duration::ZERO);
+        let effects = machine.step(event, Duration::ZERO);
+        assert!(abandoned(&effects).contains(expected), "{effects:?}");
     }
 }
 
@@ -104,6 +159,8 @@ struct ModelWorker {
     received: [u64; 3],
     committed_sent: [u64; 3],
     committed_received: [u64; 3],
+    /// Its task as it was when it was asked to hold it.
+    held: Option<TaskCut>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +170,7 @@ enum Step {
     Commit(usize),
     Restart(usize),
     Answer(usize),
+    Hold(usize),
     Write(usize),
 }
 
@@ -135,6 +193,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..3usize).prop_map(Step::Commit),
         1 => (0..3usize).prop_map(Step::Restart),
         4 => (0..3usize).prop_map(Step::Answer),
+        3 => (0..3usize).prop_map(Step::Hold),
         3 => (0..3usize).prop_map(Step::Write),
     ];
     prop::collection::vec(step, 0..200)
@@ -142,12 +201,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     /// Whatever the order: what is published has nothing under way, and is what the workers had committed when
-    /// they wrote, all under the attempt that still works then.
+    /// they held it, whatever they have done since, short of starting again.
     #[test]
     fn only_cuts_with_empty_channels_are_published(steps in steps()) {
         let mut workers = vec![ModelWorker::default(); 3];
         let (mut machine, _) = SavepointMachine::new(3, false, DEADLINE);
-        let mut asked_to_write = [false; 3];
+        let (mut asked_to_hold, mut asked_to_write) = ([false; 3], [false; 3]);
         for step in steps {
             let event = match step {
                 Step::Send(from, to) if from != to && !workers[from].paused => {
@@ -169,28 +228,38 @@ proptest! {
                 Step::Restart(w) => {
                     let worker = &mut workers[w];
                     worker.attempt += 1;
-                    (worker.paused, worker.still) = (false, false);
+                    (worker.paused, worker.still, worker.held) = (false, false, None);
                     (worker.sent, worker.received) = (worker.committed_sent, worker.committed_received);
                     continue;
                 }
-                Step::Answer(w) => {
+                // Who goes on after a savepoint does not stand still for it again.
+                Step::Answer(w) if !asked_to_write[w] => {
                     let worker = &mut workers[w];
                     worker.paused = true;
                     let tasks = if worker.still { vec![worker.cut(w)] } else { Vec::new() };
                     let (attempt, paused) = (worker.attempt.to_string(), worker.still);
                     told(w, WorkerCut { attempt, generation: 1, parallelism: 3, paused, tasks })
                 }
-                Step::Write(w) if asked_to_write[w] && workers[w].still => {
-                    let commit = Commit { claim: 0, sequence: 1, positions: Vec::new() };
-                    let tasks = vec![TaskPart { cut: workers[w].cut(w), commit, files: Vec::new() }];
+                Step::Hold(w) if asked_to_hold[w] && workers[w].still => {
+                    let tasks = vec![workers[w].cut(w)];
+                    workers[w].held = Some(tasks[0].clone());
                     let attempt = workers[w].attempt.to_string();
+                    held(w, WorkerCut { attempt, generation: 1, parallelism: 3, paused: true, tasks })
+                }
+                Step::Write(w) if asked_to_write[w] && workers[w].held.is_some() => {
+                    let commit = Commit { claim: 0, sequence: 1, positions: Vec::new() };
+                    let cut = workers[w].held.clone().expect("it holds it");
+                    let attempt = workers[w].attempt.to_string();
+                    let tasks = vec![TaskPart { cut, commit, files: Vec::new() }];
                     Event::Written { worker: w, part: WorkerPart { attempt, generation: 1, parallelism: 3, tasks } }
                 }
-                Step::Write(_) => continue,
+                Step::Answer(_) | Step::Hold(_) | Step::Write(_) => continue,
             };
             for effect in machine.step(event, Duration::ZERO) {
                 match effect {
+                    Effect::Hold { worker } => asked_to_hold[worker] = true,
                     Effect::Write { worker } => asked_to_write[worker] = true,
+                    Effect::Resume { worker } => (workers[worker].paused, workers[worker].still) = (false, false),
                     Effect::Publish { parts } => {
                         prop_assert_eq!(parts.len(), 3);
                         for (from, to) in (0..3).flat_map(|from| (0..3).map(move |to| (from, to))) {
@@ -198,7 +267,7 @@ proptest! {
                             prop_assert_eq!(sent, parts[to].cut.received[&EXCHANGE][&(from as u32)]);
                         }
                     }
-                    Effect::Resume { .. } => return Ok(()),
+                    Effect::Abandoned { .. } => return Ok(()),
                     _ => {}
                 }
             }

@@ -222,10 +222,15 @@ impl Millrace {
 
     /// Posts nothing to a path: the status code and the body. None where it does not answer.
     pub(crate) fn post(&self, path: &str) -> Option<(u16, String)> {
+        self.post_json(path, "")
+    }
+
+    /// The same with a body.
+    pub(crate) fn post_json(&self, path: &str, json: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.address()?).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
-        write!(stream, "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            .ok()?;
+        let headers = format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", json.len());
+        write!(stream, "POST {path} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n{json}").ok()?;
         let mut response = String::new();
         stream.read_to_string(&mut response).ok()?;
         let (head, body) = response.split_once("\r\n\r\n")?;

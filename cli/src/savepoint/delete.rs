@@ -1,0 +1,10 @@
+//! Deletes a savepoint.
+
+use super::place;
+use crate::args;
+use crate::report::Failure;
+use millrace_job_runtime::savepoint::manifest::Manifest;
+
+pub(crate) fn delete(args: &args::DeleteSavepoint) -> Result<(), Failure> {
+    Ok(Manifest::delete(&place::open(&args.place)?)?)
+}
