@@ -24,6 +24,12 @@ fn savepoint(workers: &[Millrace], further: &[&str]) -> Result<String, String> {
     }
 }
 
+/// Stops all workers at once; each commits what it has first.
+fn stop_all(workers: Vec<Millrace>) {
+    workers.iter().for_each(|worker| worker.signal("TERM"));
+    workers.into_iter().for_each(|worker| worker.wait().assert_code(0));
+}
+
 fn inspect(arguments: &[&str]) -> String {
     let ended = Millrace::start(["savepoint", "inspect"].iter().chain(arguments)).wait();
     ended.assert_code(0);
@@ -47,7 +53,7 @@ fn a_join_goes_on_from_a_savepoint_with_twice_the_tasks_and_three_workers() {
     let workers = Workers::create(&first);
     let running = workers.start_all(1, 1);
     feed(&mut left_feed, &mut right_feed);
-    running[0].until_next_commits(1);
+    await_records(&own.kafka, &running[0], "joined", 1);
     let folder = first.folder().join("savepoints").display().to_string();
     let location = savepoint(&running, &["--to", &folder, "--stop"]).expect("a savepoint");
     running.into_iter().for_each(|worker| worker.wait().assert_code(0));
@@ -64,8 +70,7 @@ fn a_join_goes_on_from_a_savepoint_with_twice_the_tasks_and_three_workers() {
     let expected = pairs((1_000, 1_000), &left, &right, |_| true);
     assert!(expected.len() > 500, "few pairs: {}", expected.len());
     await_records(&own.kafka, &running[0], "joined", expected.len());
-    running.iter().for_each(|worker| worker.until_next_commits(2));
-    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    stop_all(running);
     Difference::between(&expected, found(&own.kafka.read("joined"))).assert_none("pairs");
     drop((left_feed, right_feed));
     own.stop();
@@ -156,7 +161,7 @@ fn results_are_committed_before_a_savepoint_is_written_which_knows_nothing_of_th
     let folder = job.folder().join("savepoints").display().to_string();
     let location = by_hand.publish(&folder, &by_hand.write(&folder));
     running[0].until_status("the savepoint to be over", |status| status["savepoint"].is_null().then_some(()));
-    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    stop_all(running);
     assert_windows(&windows, &kafka.read(&to), "the windows of the job that went on");
 
     // The other one writes what the first one wrote after the savepoint, and nothing else. Its statements differ in
@@ -167,7 +172,7 @@ fn results_are_committed_before_a_savepoint_is_written_which_knows_nothing_of_th
     let workers = Workers::create_with(&other, &["--restore-from", &location]);
     let running = workers.start_all(1, 2);
     await_records(kafka, &running[0], &copied, expected.len() - before.len());
-    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    stop_all(running);
     let both = before.into_iter().chain(window_rows(&kafka.read(&copied)));
     Difference::between(&expected, both).assert_none("the windows before the savepoint and after it");
     own.stop();
@@ -182,7 +187,7 @@ fn a_savepoint_in_a_topic_is_one_when_it_is_complete_and_until_it_is_deleted() {
     let running = workers.start_all(1, 3);
     let (mut feed, mut windows) = (Feed::new(&kafka, &from, 11), Windows::tumbling(1_000));
     feed.send(10_000, |event| windows.add(event));
-    running.iter().for_each(|worker| worker.until_next_commits(1));
+    await_records(&kafka, &running[0], &to, 1);
     let by_hand = ByHand { workers: &running, id: "torn" };
     by_hand.hold(4);
     by_hand.write("kafka:");
@@ -234,7 +239,7 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     let running = earlier.start_all(1, 2);
     let (mut feed, mut windows) = (Feed::new(&kafka, &from, 7), Windows::tumbling(1_000));
     feed.send(5_000, |event| windows.add(event));
-    running.iter().for_each(|worker| worker.until_next_commits(1));
+    await_records(&kafka, &running[0], &to, 1);
     let folder = first.folder().join("savepoints").display().to_string();
     let before = savepoint(&running, &["--to", &folder]).expect("a savepoint");
     feed.send(5_000, |event| windows.add(event));
@@ -265,7 +270,7 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     feed.send(5_000, |event| windows.add(event));
     feed.send_sentinels();
     await_records(&kafka, &running[0], &to, windows.rows().len());
-    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    stop_all(running);
     assert_windows(&windows, &kafka.read(&to), "the windows of both incarnations");
 }
 
@@ -278,7 +283,7 @@ fn a_worker_that_dies_while_it_stands_still_ends_the_savepoint_and_nothing_else(
     let mut running = workers.start_all(1, 2);
     let (mut feed, mut windows) = (Feed::new(&kafka, &from, 9), Windows::tumbling(1_000));
     feed.send(5_000, |event| windows.add(event));
-    running.iter().for_each(|worker| worker.until_next_commits(1));
+    await_records(&kafka, &running[0], &to, 1);
 
     let paused = |worker: &Millrace| {
         worker.until("it to stand still", || {
@@ -307,7 +312,7 @@ fn a_worker_that_dies_while_it_stands_still_ends_the_savepoint_and_nothing_else(
     let half =
         savepoint(&running[..1], &["--to", &job.folder().display().to_string()]).expect_err("a worker is missing");
     assert!(half.contains("every worker of the job has to take part"), "{half}");
-    running.into_iter().for_each(|worker| worker.stop().assert_code(0));
+    stop_all(running);
     assert_windows(&windows, &kafka.read(&to), "the windows");
 }
 
@@ -319,8 +324,8 @@ fn a_plan_that_would_lose_state_is_refused_before_anything_is_made() {
     let job = Job::new(&kafka, "job", &sql);
     let running = Workers::create(&job).start_all(1, 1);
     let mut feed = Feed::new(&kafka, &from, 3);
-    feed.send(1_000, |_| {});
-    running[0].until_next_commits(1);
+    feed.send(5_000, |_| {});
+    await_records(&kafka, &running[0], &to, 1);
     let location =
         savepoint(&running, &["--to", &job.folder().join("saved").display().to_string(), "--stop"]).expect("one");
     running.into_iter().for_each(|worker| worker.wait().assert_code(0));
