@@ -458,6 +458,7 @@ impl Supervisor {
                 consumer: scan.consumer,
                 topics: scan.topics,
                 interval,
+                missing: 0,
             })
         });
         let thread_of = |task: u32| pipeline.router.thread_of(task);

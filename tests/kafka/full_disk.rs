@@ -32,7 +32,8 @@ fn a_worker_whose_volume_fills_up_stops_by_that_name_and_goes_on_when_there_is_r
     mount.fill();
     let ended = fed.feed_until_end(running);
     assert_full(&fed, &ended);
-    // Also one that starts while there is no room.
+    // Also one that starts while there is no room: what the first has left unfinished has made some.
+    mount.fill();
     let ended = fed.workers.start_on(&mount, "volume", 1).wait();
     assert_full(&fed, &ended);
 

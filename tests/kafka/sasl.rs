@@ -37,8 +37,9 @@ fn a_job_says_who_it_is_and_runs() {
         let Some(kafka) = Kafka::apache("sasl") else { return };
         let (from, to) = (kafka.topic("numbers", 1), kafka.topic("passed", 1));
         send(&kafka, &from, 0..10);
-        let job = Job::new(&kafka, "job", &pass_through(&from, &to, ""));
-        let millrace = job.over_sasl(&sasl_address(), &login(&kafka, mechanism)).start();
+        let login = login(&kafka, mechanism);
+        let job = Job::new(&kafka, "job", &pass_through(&from, &to, "")).over_sasl(&sasl_address(), &login);
+        let millrace = job.start();
         await_records(&kafka, &millrace, &to, 10);
         millrace.stop().assert_code(0);
     }

@@ -4,12 +4,11 @@ use super::ClientOptions;
 use super::native::{c_string, millis, pointed_text};
 use super::size::MAX_MESSAGE_BYTES;
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
-use rdkafka::admin::{AdminClient as KafkaAdmin, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient as KafkaAdmin, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::bindings as sys;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long one admin call may take.
@@ -144,28 +143,6 @@ impl AdminClient {
             element.error().or_kind(ErrorKind::Retry, place())?;
         }
         Ok(())
-    }
-
-    /// The topic's configuration.
-    pub fn config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
-        let operation = || format!("could not read the configuration of topic {topic}");
-        let described =
-            self.runtime.block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
-        let mut entries = BTreeMap::new();
-        for resource in described.or_kind(ErrorKind::Retry, operation())? {
-            let resource = resource.map_err(|code| match code {
-                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
-                    Error::user_fault(format!("{}: not authorised; grant DESCRIBE_CONFIGS on it", operation()))
-                }
-                code => Error::retry(format!("{}: {code}", operation())),
-            })?;
-            entries.extend(resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?))));
-        }
-        if entries.is_empty() {
-            // The broker that was asked has not heard of a topic just made.
-            return Err(Error::retry(format!("{}: the broker does not know it yet", operation())));
-        }
-        Ok(entries)
     }
 
     /// How large a batch of records the topic takes; None where we may not know.

@@ -41,14 +41,7 @@ impl Role {
             })),
             RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-            | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Err(Error::fail_job(format!(
-                "{self} {place} no longer exists ({detail}): it was deleted while the job read it. {remedy}"
-            ))
-            .because(match self {
-                Self::Source { .. } => Reason::SourceGone,
-                Self::Log | Self::Exchange => Reason::LogLost,
-                Self::Savepoint => Reason::StateLost,
-            })),
+            | RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Err(self.gone(place, detail)),
             RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => Err(Error::user_fault(format!(
                 "not allowed to read {self} {place} ({detail}): grant READ on the topic"
             ))
@@ -66,6 +59,19 @@ impl Role {
                 Ok(())
             }
         }
+    }
+
+    /// A topic that the job reads is not there any more.
+    pub(crate) fn gone(&self, place: &str, detail: &str) -> Error {
+        let remedy = self.remedy();
+        Error::fail_job(format!(
+            "{self} {place} no longer exists ({detail}): it was deleted while the job read it. {remedy}"
+        ))
+        .because(match self {
+            Self::Source { .. } => Reason::SourceGone,
+            Self::Log | Self::Exchange => Reason::LogLost,
+            Self::Savepoint => Reason::StateLost,
+        })
     }
 
     /// What to do about records that are gone.

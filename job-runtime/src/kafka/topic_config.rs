@@ -1,13 +1,54 @@
-//! Changing a topic's settings, those that are named and no other. rdkafka's own call would set all others back to
-//! their defaults.
+//! A topic's settings. Reading them, since rdkafka's own call does not tell what the broker refuses; and changing those that
+//! are named and no other, since its own would set all others back to their defaults.
 
 use super::admin::{AdminClient, TIMEOUT};
-use super::native::{NativeError, c_string, error_text, millis};
+use super::native::{NativeError, c_string, error_text, millis, pointed_text};
+use crate::condition::Reason;
 use crate::error::{Error, Result};
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaRespErr;
+use std::collections::BTreeMap;
 
 impl AdminClient {
+    /// The topic's configuration, defaults included.
+    ///
+    /// # Errors
+    /// `UserFault` where the principal may not look, `Retry` otherwise: also where the broker that was asked has not heard
+    /// of a topic just made.
+    pub fn config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        let name = c_string(topic);
+        let rk = self.native();
+        // SAFETY: what is made here is destroyed here, once; results are only read while their event lives.
+        let described = unsafe {
+            let resource =
+                sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr());
+            let mut resources = [resource];
+            let queue = sys::rd_kafka_queue_new(rk);
+            let options =
+                sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+            sys::rd_kafka_DescribeConfigs(rk, resources.as_mut_ptr(), 1, options, queue);
+            let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
+            let described = described(event);
+            if !event.is_null() {
+                sys::rd_kafka_event_destroy(event);
+            }
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_queue_destroy(queue);
+            sys::rd_kafka_ConfigResource_destroy(resource);
+            described
+        };
+        described.map_err(|code| {
+            let message = format!("could not read the configuration of topic {topic}: {}", error_text(code));
+            match code {
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+                | RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED => {
+                    Error::user_fault(format!("{message}; grant DESCRIBE_CONFIGS on it")).because(Reason::AccessRefused)
+                }
+                _ => Error::retry(message),
+            }
+        })
+    }
+
     /// # Errors
     /// `UserFault` where the principal may not, `Retry` otherwise.
     pub fn set_config(&self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
@@ -71,6 +112,43 @@ unsafe fn alter(rk: *mut sys::rd_kafka_t, resource: *mut sys::rd_kafka_ConfigRes
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
             code => Err(code),
         }
+    }
+}
+
+/// The entries that an answer to DescribeConfigs has of the one resource that was asked for.
+///
+/// # Safety
+/// `event` is null or live.
+unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Result<BTreeMap<String, String>, RDKafkaRespErr> {
+    if event.is_null() {
+        return Err(RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT);
+    }
+    // SAFETY: by the caller's promise; pointers into the event are not kept.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event);
+        let result = sys::rd_kafka_event_DescribeConfigs_result(event);
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || result.is_null() {
+            return Err(code);
+        }
+        let mut count = 0;
+        let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+        if count == 0 {
+            return Err(RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
+        }
+        let code = sys::rd_kafka_ConfigResource_error(*resources);
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(code);
+        }
+        let entries = sys::rd_kafka_ConfigResource_configs(*resources, &mut count);
+        if count == 0 {
+            return Err(RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
+        }
+        let entry = |i| {
+            let entry = *entries.add(i);
+            let value = sys::rd_kafka_ConfigEntry_value(entry);
+            (!value.is_null()).then(|| (pointed_text(sys::rd_kafka_ConfigEntry_name(entry)), pointed_text(value)))
+        };
+        Ok((0..count).filter_map(entry).collect())
     }
 }
 

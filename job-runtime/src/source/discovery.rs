@@ -5,9 +5,11 @@
 use super::AddedPartition;
 use super::startup::{self, ScanTopics, Startup, describe_topics};
 use crate::commit::gate::Report;
+use crate::condition::Reason;
 use crate::env::Clock;
 use crate::error::{ErrorKind, Result};
 use crate::kafka::admin::AdminClient;
+use crate::kafka::role::Role;
 use crate::kafka::{ClientOptions, PartitionConsumer};
 use millrace_planner::connector::KafkaOptions;
 use millrace_planner::plan::NodeId;
@@ -29,6 +31,17 @@ pub struct DiscoveredScan {
     /// As known so far.
     pub topics: ScanTopics,
     pub interval: Duration,
+    /// How often in a row one of its topics was not found.
+    pub missing: u32,
+}
+
+/// A topic that is not found so often in a row is gone; a broker may not have heard of it for a moment.
+const GONE: u32 = 3;
+
+impl DiscoveredScan {
+    fn role(&self) -> Role {
+        Role::Source { table: self.table.clone() }
+    }
 }
 
 pub struct Discovery {
@@ -67,10 +80,18 @@ impl Discovery {
         let Self { scans, admins, parallelism, targets, reports, clock } = self;
         for scan in scans {
             match look(scan, &admins[&scan.cluster], *parallelism, targets, clock.as_ref()) {
-                Ok(()) => {}
+                Ok(()) => scan.missing = 0,
                 Err(error) if error.kind == ErrorKind::FailJob => {
                     // Without a coordinator the worker is ending already.
                     let _ = reports.send(Report::Failed(error));
+                }
+                Err(error) if error.reason() == Reason::SourceGone && scan.missing + 1 == GONE => {
+                    let topics: Vec<&str> = scan.topics.keys().map(String::as_str).collect();
+                    let _ = reports.send(Report::Failed(scan.role().gone(&topics.join(", "), "no broker knows it")));
+                }
+                Err(error) if error.reason() == Reason::SourceGone => {
+                    scan.missing += 1;
+                    tracing::warn!(table = %scan.table, %error, "looking again for a topic that is not found");
                 }
                 Err(error) => {
                     tracing::warn!(table = %scan.table, %error, "could not look for new partitions");
