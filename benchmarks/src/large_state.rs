@@ -94,7 +94,7 @@ impl Experiment {
         let numbers = [("{keys}", self.keys), ("{last_row}", rows - 1), ("{payload}", PAYLOAD), ("{stride}", STRIDE)];
         let sql = numbers.iter().fold(sql, |sql, (name, number)| sql.replace(name, &number.to_string()));
         let settings = format!(
-            "parallelism: 4\n  limits: {{fetchMemory: 16Mi, epochMemory: 32Mi, stateMemory: 64Mi, operatorMemory: 128Mi}}\n  \
+            "parallelism: 4\n  limits: {{fetchMemory: 16Mi, epochMemory: 8Mi, stateMemory: 48Mi, operatorMemory: 64Mi}}\n  \
              checkpoint: {{storage: {{objectStore: {{url: \"file://{}\"}}}}}}",
             folder.join("archive").display()
         );

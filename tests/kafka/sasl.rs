@@ -138,11 +138,14 @@ fn rows_too_large_are_told_apart_only_where_the_topics_configuration_may_be_read
     let (from, to) = (kafka.topic("numbers", 1), kafka.topic_of("passed", 1, 200));
     let login = Login::scram(&kafka, "SCRAM-SHA-256");
     allow(&kafka, &to, &login.user, &[Operation::Write]);
-    kafka.producer().send(&from, 0, None, &format!(r#"{{"id":1,"t":"{}"}}"#, "x".repeat(500)));
+    let producer = kafka.producer();
+    producer.send(&from, 0, None, &format!(r#"{{"id":1,"t":"{}"}}"#, "x".repeat(500)));
+    producer.flush();
     let sql =
         pass_through(&from, &to, "").replace("(id BIGINT)", "(id BIGINT, t STRING)").replace("id FROM", "id, t FROM");
     let job = Job::new(&kafka, "job", &sql).errors(Errors { evaluate: "Drop", ..Errors::FAIL });
-    let ended = job.over_sasl(&sasl_address(), &login).start().wait();
+    let job = job.over_sasl(&sasl_address(), &login);
+    let ended = job.start().wait();
     ended.assert_code(2);
     let said = format!("topic {to} refuses a record as too large");
     assert!(ended.log.contains(&said) && ended.log.contains("grant DESCRIBE_CONFIGS on it"), "{}", ended.log);
