@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
 
 /// How long one admin call may take.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 /// The configuration of a topic that loses nothing by itself. Without it a log, an exchange or a savepoint would lose
 /// records that nobody has read.
 pub const KEPT_FOR_EVER: [(&str, &str); 3] =
@@ -59,19 +59,11 @@ impl AdminClient {
         // SAFETY: every object made here is destroyed here, once, in the reverse order; results are only
         // read while their event lives.
         let described = unsafe {
-            let queue = sys::rd_kafka_queue_new(rk);
-            let options =
-                sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
             let collection = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
-            sys::rd_kafka_DescribeTopics(rk, collection, options, queue);
-            let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
-            let described = description_of(event);
-            if !event.is_null() {
-                sys::rd_kafka_event_destroy(event);
-            }
+            let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+            let send = |options, queue| sys::rd_kafka_DescribeTopics(rk, collection, options, queue);
+            let described = ask(rk, operation, send, |event| description_of(event));
             sys::rd_kafka_TopicCollection_destroy(collection);
-            sys::rd_kafka_AdminOptions_destroy(options);
-            sys::rd_kafka_queue_destroy(queue);
             described
         };
         match described {
@@ -160,6 +152,32 @@ impl AdminClient {
     /// Which cluster this is; None where the broker doesn't tell.
     pub fn cluster_id(&self) -> Option<String> {
         self.client.inner().fetch_cluster_id(TIMEOUT)
+    }
+}
+
+/// One request: `send` makes it, with options and a queue for the answer, which `read` gets; null where none came in time.
+///
+/// # Safety
+/// `rk` is live, and `read` keeps no pointer into the event.
+pub(super) unsafe fn ask<T>(
+    rk: *mut sys::rd_kafka_t,
+    operation: sys::rd_kafka_admin_op_t,
+    send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    read: impl FnOnce(*mut sys::rd_kafka_event_t) -> T,
+) -> T {
+    // SAFETY: by the caller's promise; what is made here is destroyed here, once, in the reverse order.
+    unsafe {
+        let queue = sys::rd_kafka_queue_new(rk);
+        let options = sys::rd_kafka_AdminOptions_new(rk, operation);
+        send(options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
+        let answer = read(event);
+        if !event.is_null() {
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_queue_destroy(queue);
+        answer
     }
 }
 

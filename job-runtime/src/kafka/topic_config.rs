@@ -1,8 +1,8 @@
 //! A topic's settings. Reading them, since rdkafka's own call does not tell what the broker refuses; and changing those that
 //! are named and no other, since its own would set all others back to their defaults.
 
-use super::admin::{AdminClient, TIMEOUT};
-use super::native::{NativeError, c_string, error_text, millis, pointed_text};
+use super::admin::{AdminClient, ask};
+use super::native::{NativeError, c_string, error_text, pointed_text};
 use crate::condition::Reason;
 use crate::error::{Error, Result};
 use rdkafka::bindings as sys;
@@ -23,17 +23,9 @@ impl AdminClient {
             let resource =
                 sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr());
             let mut resources = [resource];
-            let queue = sys::rd_kafka_queue_new(rk);
-            let options =
-                sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-            sys::rd_kafka_DescribeConfigs(rk, resources.as_mut_ptr(), 1, options, queue);
-            let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
-            let described = described(event);
-            if !event.is_null() {
-                sys::rd_kafka_event_destroy(event);
-            }
-            sys::rd_kafka_AdminOptions_destroy(options);
-            sys::rd_kafka_queue_destroy(queue);
+            let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
+            let send = |options, queue| sys::rd_kafka_DescribeConfigs(rk, resources.as_mut_ptr(), 1, options, queue);
+            let described = ask(rk, operation, send, |event| described(event));
             sys::rd_kafka_ConfigResource_destroy(resource);
             described
         };
@@ -95,23 +87,16 @@ unsafe fn add(resource: *mut sys::rd_kafka_ConfigResource_t, setting: &str, valu
 /// `rk` and `resource` are live.
 unsafe fn alter(rk: *mut sys::rd_kafka_t, resource: *mut sys::rd_kafka_ConfigResource_t) -> Result<(), RDKafkaRespErr> {
     let mut resources = [resource];
-    // SAFETY: by the caller's promise; what is made here is destroyed here, in the reverse order.
-    unsafe {
-        let queue = sys::rd_kafka_queue_new(rk);
+    // SAFETY: by the caller's promise; `answer` keeps nothing of the event.
+    let answered = unsafe {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS;
-        let options = sys::rd_kafka_AdminOptions_new(rk, operation);
-        sys::rd_kafka_IncrementalAlterConfigs(rk, resources.as_mut_ptr(), 1, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, millis(TIMEOUT));
-        let answered = if event.is_null() { RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT } else { answer(event) };
-        if !event.is_null() {
-            sys::rd_kafka_event_destroy(event);
-        }
-        sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_queue_destroy(queue);
-        match answered {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            code => Err(code),
-        }
+        let send =
+            |options, queue| sys::rd_kafka_IncrementalAlterConfigs(rk, resources.as_mut_ptr(), 1, options, queue);
+        ask(rk, operation, send, |event| answer(event))
+    };
+    match answered {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(code),
     }
 }
 
@@ -155,8 +140,11 @@ unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Result<BTreeMap<String
 /// What the answer says of the one resource that was asked for.
 ///
 /// # Safety
-/// `event` is live.
+/// `event` is null or live.
 unsafe fn answer(event: *mut sys::rd_kafka_event_t) -> RDKafkaRespErr {
+    if event.is_null() {
+        return RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
     // SAFETY: by the caller's promise; pointers into the event are not kept.
     unsafe {
         let code = sys::rd_kafka_event_error(event);
