@@ -105,8 +105,7 @@ pub fn ensure_topic(
         ))
         .because(Reason::InvalidJob));
     }
-    retrying(PATIENCE, clock, || keep_for_ever(admin, topic))?;
-    let config = retrying(PATIENCE, clock, || admin.config(topic))?;
+    let config = retrying(PATIENCE, clock, || keep_for_ever(admin, topic))?;
     check_record_size(topic, &config)?;
     Ok((description.id, existed))
 }

@@ -9,6 +9,7 @@ use crate::kafka::replicas;
 use crate::metrics::Metrics;
 use millrace_planner::connector::{KafkaOptions, Topics};
 use millrace_planner::plan::Connector;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where brokers keep transactions: while it can't be written to, none can be begun or ended.
@@ -30,17 +31,18 @@ pub fn written(job: &Job) -> Vec<String> {
     names(job).into_iter().chain(sinks).chain(others).collect()
 }
 
-/// Sees to it that a topic keeps what is written to it: puts its settings right where it may.
+/// Sees to it that a topic keeps what is written to it: puts its settings right where it may. Returns its configuration
+/// as it was found.
 ///
 /// # Errors
 /// `FailJob` where they are wrong and stay so.
-pub fn keep_for_ever(admin: &AdminClient, topic: &str) -> Result<()> {
+pub fn keep_for_ever(admin: &AdminClient, topic: &str) -> Result<BTreeMap<String, String>> {
     let config = admin.config(topic)?;
     let value = |option: &str| config.get(option).map_or("", String::as_str);
     let wrong: Vec<(&str, &str)> =
         KEPT_FOR_EVER.into_iter().filter(|(option, expected)| value(option) != *expected).collect();
     if wrong.is_empty() {
-        return Ok(());
+        return Ok(config);
     }
     let list = |of: &dyn Fn(&(&str, &str)) -> String| wrong.iter().map(of).collect::<Vec<_>>().join(",");
     let found = list(&|(option, _)| format!("{option}={}", value(option)));
@@ -54,7 +56,7 @@ pub fn keep_for_ever(admin: &AdminClient, topic: &str) -> Result<()> {
                 "somebody has set the job's topic so that it would lose state; this is put right. Records may be gone already: \
                  then the next start says so"
             );
-            Ok(())
+            Ok(config)
         }
         Err(error) if error.kind == ErrorKind::Retry => Err(error),
         Err(error) => Err(Error::fail_job(format!(
@@ -81,7 +83,7 @@ impl OwnTopics {
         for topic in &self.names {
             // Those of exchanges are made when they are needed.
             let is_there = self.admin.describe(topic).map(|found| found.is_some());
-            match is_there.and_then(|there| if there { keep_for_ever(&self.admin, topic) } else { Ok(()) }) {
+            match is_there.and_then(|there| if there { keep_for_ever(&self.admin, topic).map(drop) } else { Ok(()) }) {
                 Ok(()) => self.metrics.conditions.set_warning(Reason::LogNotKept, topic, None),
                 Err(error) if error.reason() == Reason::LogNotKept => {
                     self.metrics.conditions.set_warning(Reason::LogNotKept, topic, Some(error.to_string()));
