@@ -67,10 +67,7 @@ impl StateChanges {
 
     fn key(&mut self, operator: u32, table: TableId, group: u16, key: &[u8]) {
         self.begin(KEY_PREFIX + key.len());
-        self.bytes.extend_from_slice(&operator.to_be_bytes());
-        self.bytes.push(table);
-        self.bytes.extend_from_slice(&group.to_be_bytes());
-        self.bytes.extend_from_slice(key);
+        append_key(operator, table, group, key, &mut self.bytes);
     }
 
     /// A change, whose whole key follows.
@@ -156,6 +153,14 @@ fn parse_change<'a>(rest: &mut &'a [u8]) -> Option<Change<'a>> {
 fn take_length(rest: &mut &[u8]) -> Option<u32> {
     let bytes = rest.split_off(..4)?;
     Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
+}
+
+/// Appends the whole key of an entry.
+fn append_key(operator: u32, table: TableId, group: u16, key: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&operator.to_be_bytes());
+    out.push(table);
+    out.extend_from_slice(&group.to_be_bytes());
+    out.extend_from_slice(key);
 }
 
 /// Length of `operator id | table | key group`.

@@ -2,7 +2,7 @@
 //! what the store has already. Not here: which entries are spilled, and when, which is each operator's own business
 //! (`operators/spilled.rs` has what those have in common).
 
-use super::{KEY_PREFIX, TableId};
+use super::{TableId, append_key};
 use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -142,11 +142,7 @@ impl Drop for Spill {
 /// The whole key of an entry, in place of what `out` holds.
 pub fn whole_key(operator: u32, table: TableId, group: u16, key: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    out.reserve(KEY_PREFIX + key.len());
-    out.extend_from_slice(&operator.to_be_bytes());
-    out.push(table);
-    out.extend_from_slice(&group.to_be_bytes());
-    out.extend_from_slice(key);
+    append_key(operator, table, group, key, out);
 }
 
 /// Keys to look for at once, each with what the caller knows it by.
@@ -160,10 +156,7 @@ pub struct Lookup {
 impl Lookup {
     pub fn add(&mut self, operator: u32, table: TableId, group: u16, key: &[u8], name: u32) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&operator.to_be_bytes());
-        self.bytes.push(table);
-        self.bytes.extend_from_slice(&group.to_be_bytes());
-        self.bytes.extend_from_slice(key);
+        append_key(operator, table, group, key, &mut self.bytes);
         self.keys.push((start..self.bytes.len(), name));
     }
 
