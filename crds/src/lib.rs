@@ -1,4 +1,4 @@
-//! The API of Millrace as Kubernetes sees it: the `StreamJob` resource, its status, and the reading of
+//! The API of Millrace as Kubernetes sees it: the `StreamJob` and `Savepoint` resources, their status, and the reading of
 //! manifests from files. Only this crate defines API types. No IO: the operator and `millrace` bring the
 //! text, and what only Kafka or the planner can say about a job is not said here.
 
@@ -6,8 +6,10 @@ pub mod quantity;
 pub mod spelling;
 pub mod stream_job;
 pub mod status;
+pub mod savepoint;
 pub mod manifest;
 
+pub use savepoint::Savepoint;
 pub use stream_job::{StreamJob, StreamJobSpec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -23,8 +25,19 @@ pub fn stream_job_definition() -> CustomResourceDefinition {
     StreamJob::crd()
 }
 
-/// [`stream_job_definition`] as the text of `crds/streamjob.yaml`, with a line that says where it is from.
-pub fn stream_job_yaml() -> Result<String, serde_norway::Error> {
-    let yaml = serde_norway::to_string(&stream_job_definition())?;
-    Ok(format!("# Generated from crds/src/stream_job.rs by `cargo run -p millrace-crds --bin generate-crds`.\n{yaml}"))
+/// The definition of `Savepoint`, as `crds/savepoint.yaml` has it.
+pub fn savepoint_definition() -> CustomResourceDefinition {
+    Savepoint::crd()
+}
+
+/// The files of this crate that are generated, with their text.
+pub fn generated() -> Result<[(&'static str, String); 2], serde_norway::Error> {
+    let text = |source: &str, definition: &CustomResourceDefinition| -> Result<String, serde_norway::Error> {
+        let yaml = serde_norway::to_string(definition)?;
+        Ok(format!("# Generated from crds/src/{source} by `cargo run -p millrace-crds --bin generate-crds`.\n{yaml}"))
+    };
+    Ok([
+        ("streamjob.yaml", text("stream_job.rs", &stream_job_definition())?),
+        ("savepoint.yaml", text("savepoint.rs", &savepoint_definition())?),
+    ])
 }

@@ -6,10 +6,11 @@
 #![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 use crate::quantity::{ByteSize, Duration};
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration, TopologySpreadConstraint};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a job is and how it is to run.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,9 +99,16 @@ pub struct StreamJobSpec {
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
+    /// Make a savepoint before the job goes, when the StreamJob is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_savepoint: Option<FinalSavepoint>,
+
     /// Of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
+
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodTemplate>,
 
     #[serde(default)]
     pub errors: ErrorsSpec,
@@ -254,8 +262,85 @@ pub struct ObjectStore {
 
 /// Portable copies of the state, made on request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct SavepointSpec {
-    pub storage: SavepointStorage,
+    /// Default: a topic of each savepoint's own, on the job's Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<SavepointStorage>,
+
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<SavepointSchedule>,
+}
+
+/// Savepoints that are made without being asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SavepointSchedule {
+    /// From one to the next; at least 1m.
+    pub interval: Duration,
+    /// How many of them are kept; older ones are deleted.
+    #[serde(default = "default_retain")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub retain: u32,
+}
+
+fn default_retain() -> u32 {
+    3
+}
+
+/// A savepoint before the job goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FinalSavepoint {
+    /// The job goes without one after so long.
+    #[serde(default = "default_final_deadline")]
+    pub deadline: Duration,
+}
+
+fn default_final_deadline() -> Duration {
+    Duration::from_secs(300)
+}
+
+/// What a pod may look like beyond what the job needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodTemplate {
+    /// Image of the job runtime. Default: the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub image: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Secrets of type `kubernetes.io/dockerconfigjson`, in the job's namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<SecretRef>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ImagePullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+impl ImagePullPolicy {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -270,12 +355,34 @@ pub struct SavepointStorage {
 }
 
 /// What happens when the plan changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct UpgradeSpec {
     #[serde(default)]
     pub mode: UpgradeMode,
     #[serde(default)]
     pub rollback: Rollback,
+    /// How long every pod may take to be ready and to commit, before the version counts as one that does not run.
+    #[serde(default = "default_stable_within")]
+    pub stable_within: Duration,
+    /// Leave state behind that the new statements have no use for.
+    #[serde(default)]
+    pub allow_non_restored_state: bool,
+}
+
+fn default_stable_within() -> Duration {
+    Duration::from_secs(300)
+}
+
+impl Default for UpgradeSpec {
+    fn default() -> Self {
+        Self {
+            mode: UpgradeMode::default(),
+            rollback: Rollback::default(),
+            stable_within: default_stable_within(),
+            allow_non_restored_state: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -302,7 +409,7 @@ pub struct RestoreFrom {
     /// Name of a Savepoint in the job's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub savepoint: Option<String>,
-    /// The savepoint's manifest, wherever it is.
+    /// The savepoint's folder, or kafka:TOPIC on the job's Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -378,6 +485,7 @@ pub struct LimitsSpec {
 const COMMIT_INTERVAL_MIN: Duration = Duration::from_millis(50);
 const COMMIT_INTERVAL_MAX: Duration = Duration::from_secs(10);
 const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const SAVEPOINT_INTERVAL_MIN: Duration = Duration::from_secs(60);
 
 fn default_commit_interval() -> Duration {
     Duration::from_millis(500)
@@ -472,7 +580,14 @@ impl StreamJobSpec {
                 "a policy of DeadLetter needs a deadLetterTopic",
             );
         }
-        if let Some(SavepointSpec { storage }) = &self.savepoint {
+        if let Some(schedule) = self.savepoint.as_ref().and_then(|savepoint| savepoint.schedule) {
+            rule(
+                schedule.interval < SAVEPOINT_INTERVAL_MIN,
+                &["spec", "savepoint", "schedule", "interval"],
+                "an interval of savepoints is at least 1m",
+            );
+        }
+        if let Some(storage) = self.savepoint.as_ref().and_then(|savepoint| savepoint.storage.as_ref()) {
             rule(
                 storage.object_store.is_some() == storage.directory.is_some(),
                 &["spec", "savepoint", "storage"],

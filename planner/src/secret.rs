@@ -28,6 +28,18 @@ impl Options {
         self.iter().filter(|(name, value)| shown(name, value) != value.as_str()).map(|(name, _)| name.as_str())
     }
 
+    /// The keys of Secrets that the options refer to: name and key.
+    pub fn references(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values().flat_map(|value| {
+            let mut rest = value.as_str();
+            std::iter::from_fn(move || {
+                let (_, name, key, after) = next_reference(rest)?;
+                rest = after;
+                Some((name, key))
+            })
+        })
+    }
+
     /// Puts what `read` knows of a Secret, by its name and a key of it, in the place of every reference.
     pub fn resolve<E>(&mut self, mut read: impl FnMut(&str, &str) -> Result<String, E>) -> Result<(), E> {
         for value in self.values_mut() {
