@@ -70,6 +70,13 @@ pub struct JobIdentity {
     pub generation: u32,
 }
 
+impl JobIdentity {
+    /// Who goes on from a savepoint of this one.
+    pub fn next_incarnation(&self) -> Self {
+        Self { incarnation: self.incarnation + 1, generation: 1, ..self.clone() }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kafka {

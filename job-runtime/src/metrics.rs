@@ -1,6 +1,7 @@
 //! What a worker counts, as Prometheus metrics and as the status JSON. Names end in their unit.
 
 use crate::batch::FailureReason;
+use crate::commit::recover::Origin;
 use crate::condition::{Condition, Conditions};
 use crate::job::ErrorPolicy;
 use crate::state::size::StateSize;
@@ -84,7 +85,7 @@ pub struct Place {
 }
 
 /// How the worker came to its state, at its last start.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restore {
     /// Epoch milliseconds at its end.
@@ -101,8 +102,22 @@ pub struct Restore {
     pub tasks_from_log: u32,
     /// Bytes of state in the images that were loaded.
     pub image_bytes: u64,
-    /// Records of the task logs that were read.
+    /// Records of the task logs that were read after that.
     pub log_records: u64,
+    /// What they take.
+    pub replayed_bytes: u64,
+    /// By task.
+    pub tasks: Vec<RestoredTask>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoredTask {
+    pub task: u32,
+    /// From where its state came, before the tail of its log.
+    pub from: Origin,
+    /// The commit that this was of; None where it was empty.
+    pub commit: Option<u64>,
 }
 
 /// Where a worker is in its life.
@@ -493,7 +508,7 @@ impl Metrics {
             state: *self.state_size.lock().unwrap_or_else(PoisonError::into_inner),
             restarts: self.restarts.get(),
             worker: self.place.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            restore: *self.restore.lock().unwrap_or_else(PoisonError::into_inner),
+            restore: self.restore.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             lag: partitions.iter().map(|p| p.status.lag).sum(),
             tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect(),
             partitions,

@@ -101,12 +101,17 @@ impl Tables<'_> {
         if let Some(tasks) = log::log_parallelism(self.admin, self.job, self.clock)? {
             return Ok(tasks);
         }
+        Ok(self.wanted_parallelism(scans))
+    }
+
+    /// The same for a job that has no log yet.
+    pub(crate) fn wanted_parallelism(&self, scans: &BTreeMap<NodeId, OpenScan>) -> u32 {
         let partitions = scans.values().flat_map(|s| s.topics.values()).map(|t| t.partitions.len() as u32).max();
         let tasks = self.job.parallelism.or(partitions).unwrap_or(1).max(1);
         if tasks > MAX_PARALLELISM {
             tracing::warn!(tasks, "a job has at most {MAX_PARALLELISM} tasks; partitions share them");
         }
-        Ok(tasks.min(MAX_PARALLELISM))
+        tasks.min(MAX_PARALLELISM)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::kafka::consumer::ConsumerSettings;
 use crate::kafka::role::Role;
 use crate::kafka::size::TopicLimits;
 use crate::kafka::{ACCESS_PATIENCE, ClientOptions, PartitionConsumer, access, replicas};
-use crate::metrics::{Phase, Place, Restore, Status};
+use crate::metrics::{Phase, Place, Restore, RestoredTask, Status};
 use crate::pipeline::{self, KafkaScan, PipelineContext};
 use crate::positions::Positions;
 use crate::source::discovery::{DiscoveredScan, Discovery};
@@ -257,8 +257,14 @@ impl Supervisor {
             tasks_from_log: from(Origin::Log),
             image_bytes: started.image_bytes,
             log_records: started.replayed,
+            replayed_bytes: started.replayed_bytes,
+            tasks: started
+                .origins
+                .iter()
+                .map(|(&task, &from)| RestoredTask { task, from, commit: started.bases.get(&task).copied().flatten() })
+                .collect(),
         };
-        self.control.metrics.restored(&started.attempt, place(job, &assignment), restore);
+        self.control.metrics.restored(&started.attempt, place(job, &assignment), restore.clone());
         tracing::info!(
             generation = job.identity.generation,
             worker = assignment.ordinal,

@@ -1,17 +1,15 @@
 //! `millrace job`: creates a job for workers of its own. What an operator does in a cluster.
 
-use super::dead_letter_topic;
-use super::job_file::JobFile;
-use super::topics::Topics;
 use crate::args;
 use crate::input;
-use crate::job::{self, Surroundings};
 use crate::report::Failure;
 use millrace_crds::stream_job::KafkaSpec;
-use millrace_job_runtime::env::SystemClock;
-use millrace_job_runtime::job::{Job, JobIdentity, Kafka};
-use millrace_job_runtime::prepare::{is_prepared, prepare};
+use millrace_job_runtime::job::{JobIdentity, Kafka};
 use millrace_job_runtime::savepoint::restore::Savepoint;
+use millrace_launch::creation::Creation;
+use millrace_launch::job_file::JobFile;
+use millrace_launch::secrets::SecretDirectory;
+use millrace_launch::settings;
 use millrace_planner::plan::Plan;
 use std::path::Path;
 
@@ -19,7 +17,7 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
     let mut input = input::read(&args.file)?;
     input.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     if args.bounded {
-        job::bound(&mut input.plan)?;
+        settings::bound(&mut input.plan)?;
     }
     if args.out.exists() {
         return Err(Failure::user(format!(
@@ -27,16 +25,9 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
             args.out.display()
         )));
     }
-    job::refuse_secrets(&mut input.plan)?;
-    let written_plan = input.plan.clone();
-    job::resolve_secrets(&mut input.plan, args.secrets.as_deref())?;
-    let spec = kafka_spec(args, input.manifest.as_ref().map(|manifest| &manifest.spec.kafka))?;
-    let kafka = job::kafka(&spec, args.secrets.as_deref())?;
-    let savepoint = permitted(&args.restore, &kafka, &input.plan)?;
-    Topics::new(&kafka, false)?.prepare(&input.plan, dead_letter_topic(&input), false)?;
-
+    let secrets = SecretDirectory(args.secrets.clone());
     let identity = match &args.replaces {
-        Some(file) => succession(file, savepoint.as_ref())?,
+        Some(file) => JobFile::read(file)?.written().identity.next_incarnation(),
         None => JobIdentity {
             namespace: input.namespace,
             name: input.name,
@@ -45,26 +36,30 @@ pub(crate) fn create(args: &args::Job) -> Result<(), Failure> {
             generation: 1,
         },
     };
-    let surroundings = Surroundings {
-        identity,
-        kafka,
-        state_directory: Default::default(),
-        threads: None,
-        makes_topics: false,
+    let spec = input.manifest.as_ref().map(|manifest| &manifest.spec);
+    let creation = Creation {
+        identity: identity.clone(),
+        spec,
+        kafka: kafka_spec(args, spec.map(|spec| &spec.kafka))?,
+        plan: input.plan,
         restore_from: args.restore.restore_from.clone(),
-        archive: job::archive(input.manifest.as_ref()),
+        archive: settings::archive(spec),
     };
-    let job = job::job(input.manifest.as_ref(), input.plan, surroundings);
-    if args.replaces.is_some() && is_prepared(&job, SystemClock::shared().as_ref())? {
-        let JobIdentity { incarnation, .. } = &job.identity;
-        return Err(Failure::user(format!(
-            "incarnation {incarnation} of this job has been created already: go on with its file, or name that with --replaces"
-        )));
+    let resolved = creation.resolve(&secrets)?;
+    let savepoint = permitted(&args.restore, resolved.kafka(), resolved.plan())?;
+    if let Some(file) = &args.replaces {
+        succeeds(file, &identity, savepoint.as_ref())?;
+        if resolved.exists()? {
+            return Err(Failure::user(format!(
+                "incarnation {} of this job has been created already: go on with its file, or name that with --replaces",
+                identity.incarnation
+            )));
+        }
     }
-    let tasks = prepare(&job, SystemClock::shared().as_ref())?;
-    let job = Job { parallelism: Some(tasks), plan: written_plan, ..job };
-    let (prefix, out) = (job.identity.topic_prefix(), args.out.display().to_string());
-    JobFile::new(job, spec).write(&args.out)?;
+    let file = resolved.create()?;
+    let tasks = file.written().parallelism.unwrap_or_default();
+    file.write(&args.out)?;
+    let (prefix, out) = (identity.topic_prefix(), args.out.display());
     println!("{prefix}: {tasks} tasks; start its workers with: millrace worker {out} --state-dir DIR");
     Ok(())
 }
@@ -79,16 +74,15 @@ pub(super) fn permitted(restore: &args::Restore, kafka: &Kafka, plan: &Plan) -> 
     Ok(Some(savepoint))
 }
 
-/// The identity of the next incarnation of a job.
-fn succession(file: &Path, savepoint: Option<&Savepoint>) -> Result<JobIdentity, Failure> {
-    let identity = JobFile::identity(file)?;
+/// Whether a job of this identity may go on from the savepoint where that in `file` has stopped.
+fn succeeds(file: &Path, identity: &JobIdentity, savepoint: Option<&Savepoint>) -> Result<(), Failure> {
     if savepoint.is_some_and(|savepoint| savepoint.manifest.job.uid != identity.uid) {
         return Err(Failure::user(format!(
             "the savepoint is of another job than {}: leave out --replaces to start a new job from it",
             file.display()
         )));
     }
-    Ok(JobIdentity { incarnation: identity.incarnation + 1, generation: 1, ..identity })
+    Ok(())
 }
 
 /// The manifest's Kafka, or another address, which comes without the manifest's security.

@@ -2,6 +2,7 @@
 
 use crate::report::Failure;
 use millrace_broker::{Broker, BrokerConfig};
+use millrace_launch::topics::PARTITIONS;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ impl EmbeddedBroker {
             listen,
             data_dir: data_dir.clone(),
             auto_create_topics: true,
-            default_partitions: super::topics::PARTITIONS,
+            default_partitions: PARTITIONS,
             ..BrokerConfig::default()
         };
         let broker = Broker::start(config).await.map_err(|error| {

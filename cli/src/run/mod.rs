@@ -2,12 +2,10 @@
 //! embedded broker), identity, topics, worker; then status and progress until the job ends or is stopped.
 //! `millrace job` and `millrace worker` are the same in two halves, for several workers.
 
-mod job_file;
 mod create;
 mod worker;
 mod logging;
 mod embedded;
-mod topics;
 mod progress;
 mod supervise;
 mod termination;
@@ -15,24 +13,26 @@ mod termination;
 use crate::args;
 use crate::identity::{JobDirectory, Start};
 use crate::input::{self, Input};
-use crate::job::{self, Surroundings};
 use crate::report::Failure;
 use embedded::EmbeddedBroker;
 use millrace_job_runtime::control::Access;
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{Job, JobIdentity, Kafka};
 use millrace_job_runtime::worker::Worker;
+use millrace_launch::secrets::SecretDirectory;
+use millrace_launch::settings::{self, Surroundings};
+use millrace_launch::topics::Topics;
 use std::path::{Path, PathBuf};
-use topics::Topics;
 
 pub(crate) use create::create;
+pub(crate) use logging::log_to_stderr;
 pub(crate) use worker::worker;
 
 pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     let mut input = read(args)?;
     input.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     if args.bounded {
-        job::bound(&mut input.plan)?;
+        settings::bound(&mut input.plan)?;
     }
     let display = progress::Display::new(args.progress, &input.plan);
     logging::start(args.process.log_format, &display);
@@ -49,13 +49,13 @@ pub(crate) fn run(args: &args::Run) -> Result<(), Failure> {
     }
     let known = home.is_known()?;
     let Start { identity, restore_from } = home.start(&input, args.restore.restore_from.as_deref())?;
-    job::resolve_secrets(&mut input.plan, args.process.secrets.as_deref())?;
+    settings::resolve_secrets(&mut input.plan, &secrets(args))?;
     topics.prepare(&input.plan, dead_letter_topic(&input), known)?;
 
     let job = job(args, input, &home, kafka, Start { identity: identity.clone(), restore_from })?;
     let clock = SystemClock::shared();
     let worker = Worker::start(job, clock.clone())?;
-    let outcome = runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock));
+    let outcome = runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock, false));
     if home.is_temporary() {
         topics.delete_own(&identity)?;
     }
@@ -110,13 +110,17 @@ fn kafka(
     if let Some(address) = &args.kafka {
         // The manifest's security belongs to the manifest's Kafka, so another address comes without it.
         let kafka = match spec {
-            Some(spec) if spec.bootstrap_servers == *address => job::kafka(spec, args.process.secrets.as_deref())?,
-            _ => job::plain_kafka(address.clone()),
+            Some(spec) if spec.bootstrap_servers == *address => settings::kafka(spec, &secrets(args))?,
+            _ => settings::plain_kafka(address.clone()),
         };
         return Ok((kafka, None));
     }
     let broker = runtime.block_on(EmbeddedBroker::start(args.broker_listen, args.state_dir.join("broker")))?;
-    Ok((job::plain_kafka(broker.address().to_string()), Some(broker)))
+    Ok((settings::plain_kafka(broker.address().to_string()), Some(broker)))
+}
+
+fn secrets(args: &args::Run) -> SecretDirectory {
+    SecretDirectory(args.process.secrets.clone())
 }
 
 fn dead_letter_topic(input: &Input) -> Option<&str> {
@@ -125,21 +129,18 @@ fn dead_letter_topic(input: &Input) -> Option<&str> {
 
 fn job(args: &args::Run, input: Input, home: &Home, kafka: Kafka, start: Start) -> Result<Job, Failure> {
     // The embedded broker's jobs are tried out: what they leave stays on this machine, unless asked for.
-    let archive = args.kafka.as_ref().and_then(|_| job::archive(input.manifest.as_ref()));
+    let archive =
+        args.kafka.as_ref().and_then(|_| settings::archive(input.manifest.as_ref().map(|manifest| &manifest.spec)));
     let surroundings = Surroundings {
         identity: start.identity,
         kafka,
-        archive: job::archive_with_secrets(
-            args.process.archive_url.as_deref(),
-            archive,
-            args.process.secrets.as_deref(),
-        )?,
+        archive: settings::archive_with_secrets(args.process.archive_url.as_deref(), archive, &secrets(args))?,
         state_directory: home.state(),
         threads: args.process.threads.map(usize::from),
         makes_topics: true,
         restore_from: start.restore_from,
     };
-    Ok(job::job(input.manifest.as_ref(), input.plan, surroundings))
+    Ok(settings::job(input.manifest.as_ref().map(|manifest| &manifest.spec), input.plan, surroundings))
 }
 
 /// Where the job's identity and state are: kept for the next run, or for this run only.

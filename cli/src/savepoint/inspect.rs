@@ -5,7 +5,6 @@ use crate::args;
 use crate::input;
 use crate::plan::print_line;
 use crate::report::Failure;
-use millrace_job_runtime::savepoint::compare::compare;
 use millrace_job_runtime::savepoint::manifest::{Manifest, ManifestOperator, ManifestTable};
 
 pub(crate) fn inspect(args: &args::InspectSavepoint) -> Result<(), Failure> {
@@ -18,7 +17,7 @@ pub(crate) fn inspect(args: &args::InspectSavepoint) -> Result<(), Failure> {
     print_line(&summary(&manifest))?;
     let Some(file) = &args.against else { return Ok(()) };
     let input = input::read(file)?;
-    let comparison = compare(&manifest, &input.plan)?;
+    let comparison = manifest.compare(&input.plan)?;
     print_line(&format!("under {}:\n{comparison}", file.display()))
 }
 

@@ -2,10 +2,11 @@
 
 use crate::args::SavepointPlace;
 use crate::input;
-use crate::job;
 use crate::report::Failure;
 use millrace_job_runtime::job::Kafka;
 use millrace_job_runtime::storage::{KAFKA_SCHEME, Storage};
+use millrace_launch::secrets::SecretDirectory;
+use millrace_launch::settings;
 
 pub(super) fn open(place: &SavepointPlace) -> Result<Storage, Failure> {
     Ok(Storage::existing(&place.location, kafka(place)?.as_ref())?)
@@ -13,13 +14,13 @@ pub(super) fn open(place: &SavepointPlace) -> Result<Storage, Failure> {
 
 fn kafka(place: &SavepointPlace) -> Result<Option<Kafka>, Failure> {
     if let Some(address) = &place.kafka {
-        return Ok(Some(job::plain_kafka(address.clone())));
+        return Ok(Some(settings::plain_kafka(address.clone())));
     }
     if let Some(file) = &place.kafka_of {
         let manifest = input::read(file)?.manifest.ok_or_else(|| {
             Failure::user(format!("{} names no Kafka: give a StreamJob manifest, or --kafka", file.display()))
         })?;
-        return job::kafka(&manifest.spec.kafka, place.secrets.as_deref()).map(Some);
+        return Ok(Some(settings::kafka(&manifest.spec.kafka, &SecretDirectory(place.secrets.clone()))?));
     }
     if place.location.starts_with(KAFKA_SCHEME) {
         let location = &place.location;

@@ -16,6 +16,7 @@ use millrace_protocol::ProtocolError;
 use millrace_protocol::record::{Checkpoint, LogRecord};
 use millrace_protocol::recover::{Base, CompleteImage, Cover, CoverSearch, LogRange, base};
 use millrace_protocol::replay::Applied;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 const FILLING: &str = "recovering";
 
 /// From where a task's state came, before the tail of its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Origin {
     Volume,
     Image,

@@ -39,8 +39,11 @@ pub struct Started {
     pub commits: BTreeMap<u32, Option<Commit>>,
     /// Names this start.
     pub attempt: String,
-    /// Log records read to get here.
+    /// Log records read to get here, and what they take.
     pub replayed: u64,
+    pub replayed_bytes: u64,
+    /// The commit in what each task's state came from, before the tail of its log; None where that was empty.
+    pub bases: BTreeMap<u32, Option<u64>>,
     /// From where the state came, before the tail of the log.
     pub origins: BTreeMap<u32, Origin>,
     /// Of the images that were loaded.
@@ -81,6 +84,7 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
         transactional_id: request.job.identity.transactional_id(request.assignment.ordinal),
     };
     let applied = stores.iter().map(|(&task, store)| (task, store.applied()));
+    let bases = applied.clone().map(|(task, applied)| (task, applied.map(|applied| applied.commit.sequence))).collect();
     let (machine, effects) = StartMachine::new(me, applied);
     let mut start = Start::new(request, machine);
     start.run(effects, &mut |task, portion| {
@@ -89,6 +93,7 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     })?;
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
     let (claims, replayed, log_tails) = (start.machine.claims(), start.replayed, start.log_tails(&logs));
+    let replayed_bytes = start.bytes.values().sum();
     let producer = start.into_producer();
     Ok(Started {
         producer,
@@ -97,6 +102,8 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
         commits,
         attempt,
         replayed,
+        replayed_bytes,
+        bases,
         origins,
         image_bytes,
         log_tails,

@@ -1,6 +1,6 @@
 //! What becomes of a savepoint's state under a plan: told before anything is stopped or started.
 
-use super::manifest::{Manifest, ManifestOperator, operators};
+use super::manifest::{ManifestOperator, operators};
 use crate::error::{Error, Result};
 use crate::operators::state_table::Scope;
 use millrace_planner::plan::Plan;
@@ -34,10 +34,14 @@ pub enum Change {
     Incompatible { table: String, was: String, is: String },
 }
 
-/// Sets a savepoint against a plan.
-pub fn compare(manifest: &Manifest, plan: &Plan) -> Result<Comparison> {
-    let wanted = operators(plan)?;
-    let (saved, wanted): (Vec<_>, Vec<_>) = (keeping(&manifest.operators), keeping(&wanted));
+/// What would become of the state of a job that runs `before`, if a savepoint of it were restored under `after`.
+pub fn compare_plans(before: &Plan, after: &Plan) -> Result<Comparison> {
+    Ok(compare(&operators(before)?, &operators(after)?))
+}
+
+/// Sets what was saved against what is wanted.
+pub(super) fn compare(saved: &[ManifestOperator], wanted: &[ManifestOperator]) -> Comparison {
+    let (saved, wanted): (Vec<_>, Vec<_>) = (keeping(saved), keeping(wanted));
     let mut changes: Vec<OperatorChange> = wanted
         .iter()
         .map(|operator| {
@@ -52,7 +56,7 @@ pub fn compare(manifest: &Manifest, plan: &Plan) -> Result<Comparison> {
         name: saved.name.clone(),
         change: Change::Dropped,
     }));
-    Ok(Comparison { operators: changes })
+    Comparison { operators: changes }
 }
 
 /// What an exchange keeps is of no use to other tasks, so it is none of this.

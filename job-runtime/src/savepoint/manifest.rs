@@ -1,6 +1,7 @@
 //! The manifest of a savepoint: what it is of, and what belongs to it. It is written last, so a savepoint without one
 //! is none.
 
+use super::compare::{Comparison, compare};
 use super::{TOPIC_PART, is_savepoint, place};
 use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity, Kafka};
@@ -106,6 +107,11 @@ impl Manifest {
         let files = Self::read(storage)?.tasks.into_iter().flat_map(|task| task.files);
         let names: Vec<String> = std::iter::once(MANIFEST.to_owned()).chain(files.map(|file| file.path)).collect();
         storage.remove(&names)
+    }
+
+    /// What becomes of its state under a plan.
+    pub fn compare(&self, plan: &Plan) -> Result<Comparison> {
+        Ok(compare(&self.operators, &operators(plan)?))
     }
 
     /// Reads it from a savepoint's place.

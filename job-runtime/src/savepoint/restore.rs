@@ -1,7 +1,7 @@
 //! From a savepoint to the tasks of a new incarnation, whatever their number: which entries are a task's, and where
 //! it goes on reading.
 
-use super::compare::{Comparison, compare};
+use super::compare::Comparison;
 use super::manifest::{Manifest, ManifestTable};
 use super::write::{KEY_GROUP, STATE_KEY, STATE_VALUE};
 use crate::error::{Error, ErrorContext, ErrorKind, Result};
@@ -43,7 +43,7 @@ impl Savepoint {
     pub fn open(location: &str, kafka: &Kafka, plan: &Plan) -> Result<Self> {
         let storage = Storage::existing(location, Some(kafka))?;
         let manifest = Manifest::read(&storage)?;
-        let comparison = compare(&manifest, plan)?;
+        let comparison = manifest.compare(plan)?;
         Ok(Self { storage, manifest, comparison })
     }
 

@@ -1,7 +1,7 @@
 //! Savepoints as files: what the stores of any number of tasks had is what the stores of any other number get, each
 //! its share; what is damaged or incomplete is refused; and what becomes of state under another plan.
 
-use super::compare::{Change, Comparison, compare};
+use super::compare::{Change, Comparison};
 use super::manifest::{MANIFEST, Manifest};
 use super::pause::CommittedTask;
 use super::restore::Savepoint;
@@ -220,12 +220,12 @@ fn what_becomes_of_each_operators_state_is_told() {
     };
     let of = |name: &str, change| (name.to_owned(), change);
     let scan = "Scan of default_catalog.default_database.events";
-    let same = compare(&manifest, &saved.job.plan).unwrap();
+    let same = manifest.compare(&saved.job.plan).unwrap();
     let kept = [of(scan, "kept"), of("Watermark", "kept"), of("GlobalWindowAggregate", "kept")];
     assert_eq!(changes(&same), kept);
     same.permit(false).unwrap();
 
-    let wider = compare(&manifest, &counts(60, "COUNT(*)")).unwrap();
+    let wider = manifest.compare(&counts(60, "COUNT(*)")).unwrap();
     let lost = [
         of(scan, "kept"),
         of("Watermark", "kept"),
@@ -239,7 +239,7 @@ fn what_becomes_of_each_operators_state_is_told() {
     let mut other = manifest.clone();
     let aggregate = other.operators.iter_mut().find(|o| o.name == "GlobalWindowAggregate").unwrap();
     aggregate.tables[0].layout = "key 1 (BIGINT)".to_owned();
-    let incompatible = compare(&other, &saved.job.plan).unwrap();
+    let incompatible = other.compare(&saved.job.plan).unwrap();
     assert!(incompatible.to_string().contains("incompatible (groups was key 1 (BIGINT), would be"), "{incompatible}");
     assert!(incompatible.permit(true).unwrap_err().to_string().contains("can't go on"));
 }

@@ -1,33 +1,33 @@
 //! From a StreamJob to what a worker is given: names resolved, secrets read, defaults applied. For plain SQL
 //! the defaults of a StreamJob that says nothing else.
 
-use crate::report::Failure;
-use millrace_crds::StreamJob;
+use crate::secrets::Secrets;
 use millrace_crds::stream_job::{self, KafkaSpec, StreamJobSpec};
+use millrace_job_runtime::error::{Error, Result};
 use millrace_job_runtime::job::{
     ArchiveSettings, Credentials, ErrorPolicies, ErrorPolicy, ImageLimits, Job, JobIdentity, Kafka, MemoryLimits,
 };
 use millrace_planner::plan::{Connector, Plan};
 use millrace_planner::secret::Options;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is decided outside the manifest.
-pub(crate) struct Surroundings {
-    pub(crate) identity: JobIdentity,
-    pub(crate) kafka: Kafka,
-    pub(crate) archive: Option<ArchiveSettings>,
-    pub(crate) state_directory: PathBuf,
-    pub(crate) threads: Option<usize>,
-    pub(crate) makes_topics: bool,
+pub struct Surroundings {
+    pub identity: JobIdentity,
+    pub kafka: Kafka,
+    pub archive: Option<ArchiveSettings>,
+    pub state_directory: PathBuf,
+    pub threads: Option<usize>,
+    pub makes_topics: bool,
     /// The savepoint that a new job starts from.
-    pub(crate) restore_from: Option<String>,
+    pub restore_from: Option<String>,
 }
 
-/// The job; `manifest` is None for plain SQL.
-pub(crate) fn job(manifest: Option<&StreamJob>, plan: Plan, surroundings: Surroundings) -> Job {
+/// The job; `spec` is None for plain SQL.
+pub fn job(spec: Option<&StreamJobSpec>, plan: Plan, surroundings: Surroundings) -> Job {
     let unsaid = unsaid_spec();
-    let spec = manifest.map_or(&unsaid, |job| &job.spec);
+    let spec = spec.unwrap_or(&unsaid);
     let policies = spec.error_policies();
     let limits = &spec.limits;
     Job {
@@ -84,7 +84,7 @@ fn bytes(size: millrace_crds::quantity::ByteSize) -> usize {
 const BOUNDED_MODE: &str = "scan.bounded.mode";
 
 /// Whether every source ends.
-pub(crate) fn is_bounded(plan: &Plan) -> bool {
+pub fn is_bounded(plan: &Plan) -> bool {
     plan.scans().all(|(_, scan)| {
         let options = &scan.table.options;
         match scan.table.connector {
@@ -99,7 +99,7 @@ pub(crate) fn is_bounded(plan: &Plan) -> bool {
 }
 
 /// Makes every source end: Kafka tables that don't say where, at the end that their topics have now.
-pub(crate) fn bound(plan: &mut Plan) -> Result<(), Failure> {
+pub fn bound(plan: &mut Plan) -> Result<()> {
     for node in &mut plan.nodes {
         if let millrace_planner::plan::Operator::Scan(scan) = &mut node.operator
             && scan.table.connector == Connector::Kafka
@@ -112,30 +112,30 @@ pub(crate) fn bound(plan: &mut Plan) -> Result<(), Failure> {
         return Ok(());
     }
     let names: Vec<String> = plan.scans().map(endless).collect();
-    Err(Failure::user(format!(
+    Err(Error::user_fault(format!(
         "--bounded needs sources that end, and not all of {} do: give a datagen table 'number-of-rows', and a Kafka \
          table no 'scan.bounded.mode' of 'unbounded'",
         names.join(", ")
     )))
 }
 
-/// The manifest's Kafka, its secrets read from `secrets`.
-pub(crate) fn kafka(spec: &KafkaSpec, secrets: Option<&Path>) -> Result<Kafka, Failure> {
+/// The manifest's Kafka, with what `secrets` has for it.
+pub fn kafka(spec: &KafkaSpec, secrets: &dyn Secrets) -> Result<Kafka> {
     let mut options = BTreeMap::new();
     let mut set = |key: &str, value: String| options.insert(key.to_owned(), value);
     if let Some(tls) = &spec.tls {
         if let Some(ca) = &tls.ca_secret_ref {
-            set("ssl.ca.pem", secret(secrets, MANIFEST, &ca.name, &ca.key)?);
+            set("ssl.ca.pem", secrets.value(MANIFEST, &ca.name, &ca.key)?);
         }
         if let Some(certificate) = &tls.certificate_secret_ref {
-            set("ssl.certificate.pem", secret(secrets, MANIFEST, &certificate.name, "tls.crt")?);
-            set("ssl.key.pem", secret(secrets, MANIFEST, &certificate.name, "tls.key")?);
+            set("ssl.certificate.pem", secrets.value(MANIFEST, &certificate.name, "tls.crt")?);
+            set("ssl.key.pem", secrets.value(MANIFEST, &certificate.name, "tls.key")?);
         }
     }
     if let Some(sasl) = &spec.sasl {
         set("sasl.mechanism", sasl.mechanism.name().to_owned());
-        set("sasl.username", secret(secrets, MANIFEST, &sasl.secret_ref.name, "username")?);
-        set("sasl.password", secret(secrets, MANIFEST, &sasl.secret_ref.name, "password")?);
+        set("sasl.username", secrets.value(MANIFEST, &sasl.secret_ref.name, "username")?);
+        set("sasl.password", secrets.value(MANIFEST, &sasl.secret_ref.name, "password")?);
     }
     let protocol = match (&spec.tls, &spec.sasl) {
         (None, None) => None,
@@ -151,8 +151,8 @@ pub(crate) fn kafka(spec: &KafkaSpec, secrets: Option<&Path>) -> Result<Kafka, F
 }
 
 /// Where the manifest has checkpoints go, and with which Secret; not the Secret itself.
-pub(crate) fn archive(manifest: Option<&StreamJob>) -> Option<ArchiveSettings> {
-    let store = manifest?.spec.checkpoint.storage.as_ref()?.object_store.as_ref()?;
+pub fn archive(spec: Option<&StreamJobSpec>) -> Option<ArchiveSettings> {
+    let store = spec?.checkpoint.storage.as_ref()?.object_store.as_ref()?;
     Some(ArchiveSettings {
         endpoint: store.endpoint.clone(),
         region: store.region.clone(),
@@ -161,34 +161,22 @@ pub(crate) fn archive(manifest: Option<&StreamJob>) -> Option<ArchiveSettings> {
     })
 }
 
-/// The place that a command names, or else the job's, with its Secret read from `secrets`. Without that directory the
-/// environment has the credentials.
-pub(crate) fn archive_with_secrets(
+/// The place that a command names, or else the job's, with what `secrets` has for it. The environment has the
+/// credentials where that is nothing.
+pub fn archive_with_secrets(
     url: Option<&str>,
     job: Option<ArchiveSettings>,
-    secrets: Option<&Path>,
-) -> Result<Option<ArchiveSettings>, Failure> {
+    secrets: &dyn Secrets,
+) -> Result<Option<ArchiveSettings>> {
     let Some(settings) = url.map(ArchiveSettings::new).or(job) else { return Ok(None) };
-    let (Some(directory), Some(name)) = (secrets, &settings.secret) else { return Ok(Some(settings)) };
-    let directory = directory.join(name);
-    let unreadable = |error: std::io::Error| {
-        Failure::user(format!("could not read {} for the Secret {name}: {error}", directory.display()))
-    };
-    let mut credentials = BTreeMap::new();
-    for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let key = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // A mounted Secret has folders of its own making beside the keys.
-        if key.starts_with("AWS_") {
-            let value = std::fs::read_to_string(&path).map_err(unreadable)?;
-            credentials.insert(key, value.trim_end_matches('\n').to_owned());
-        }
-    }
+    let Some(name) = &settings.secret else { return Ok(Some(settings)) };
+    let mut credentials = secrets.entries(name)?;
+    credentials.retain(|key, _| key.starts_with("AWS_"));
     Ok(Some(ArchiveSettings { credentials: Credentials(credentials), ..settings }))
 }
 
 /// A Kafka without security, such as the embedded broker.
-pub(crate) fn plain_kafka(bootstrap_servers: String) -> Kafka {
+pub fn plain_kafka(bootstrap_servers: String) -> Kafka {
     Kafka { bootstrap_servers, options: Options::default(), replication: BROKER_DEFAULT }
 }
 
@@ -199,45 +187,32 @@ const MANIFEST: &str = "the manifest's Kafka";
 const BROKER_DEFAULT: i32 = -1;
 
 /// Reads the secrets that the tables' options refer to.
-pub(crate) fn resolve_secrets(plan: &mut Plan, secrets: Option<&Path>) -> Result<(), Failure> {
+pub fn resolve_secrets(plan: &mut Plan, secrets: &dyn Secrets) -> Result<()> {
     for (table, options) in plan.table_options_mut() {
         let whose = || format!("an option of table {table}");
-        options.resolve(|name, key| secret(secrets, &whose(), name, key))?;
+        options.resolve(|name, key| secrets.value(&whose(), name, key))?;
     }
     Ok(())
 }
 
 /// Refuses secrets that stand in the SQL itself, for a plan that goes to other machines.
-pub(crate) fn refuse_secrets(plan: &mut Plan) -> Result<(), Failure> {
+pub fn refuse_secrets(plan: &mut Plan) -> Result<()> {
     let found = plan.table_options_mut().find_map(|(table, options)| {
         let option = options.secrets().next()?.to_owned();
         Some((table.to_owned(), option))
     });
     let Some((table, option)) = found else { return Ok(()) };
-    Err(Failure::user(format!(
+    Err(Error::user_fault(format!(
         "'{option}' of table {table} stands in the SQL, and the job's file would carry it to every worker in clear: write \
          '${{secret:NAME:KEY}}' in its place and give the directory that has NAME/KEY with --secrets. A table in the job's \
          own Kafka needs no such option: spec.kafka has its user"
     )))
 }
 
-/// A key of a Secret, from the directory that stands for the cluster's Secrets here.
-fn secret(secrets: Option<&Path>, whose: &str, name: &str, key: &str) -> Result<String, Failure> {
-    let Some(directory) = secrets else {
-        return Err(Failure::user(format!(
-            "{whose} needs the Secret {name}: give a directory that has {name}/{key} with --secrets, or another Kafka with \
-             --kafka"
-        )));
-    };
-    let path = directory.join(name).join(key);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::user(format!("could not read {} for the Secret {name}: {error}", path.display())))?;
-    Ok(text.trim_end_matches('\n').to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::SecretDirectory;
     use millrace_crds::stream_job::{KafkaSasl, KafkaTls, SaslMechanism, SecretRef};
 
     #[test]
@@ -255,7 +230,7 @@ mod tests {
             }),
             replication_factor: Some(3),
         };
-        let kafka = kafka(&spec, Some(directory.path())).expect("all secrets are there");
+        let kafka = kafka(&spec, &SecretDirectory(Some(directory.path().to_owned()))).expect("all secrets are there");
         assert_eq!(kafka.options["security.protocol"], "sasl_ssl");
         assert_eq!(kafka.options["sasl.username"], "jim");
         assert_eq!(kafka.options["sasl.password"], "hawkins");
@@ -272,7 +247,8 @@ mod tests {
             endpoint: Some("http://s3:9000".into()),
             ..ArchiveSettings::new("s3://bucket/jobs")
         };
-        let read = archive_with_secrets(None, Some(settings.clone()), Some(directory.path()));
+        let read =
+            archive_with_secrets(None, Some(settings.clone()), &SecretDirectory(Some(directory.path().to_owned())));
         let archive = read.expect("the secret is there").expect("an archive");
         let options = archive.client_options();
         assert_eq!(options["AWS_SECRET_ACCESS_KEY"], "silver");
@@ -284,9 +260,11 @@ mod tests {
         assert!(!format!("{archive:?}{written}").contains("silver"), "{archive:?}{written}");
 
         let missing = ArchiveSettings { secret: Some("others".into()), ..settings };
-        let Err(Failure::User(message)) = archive_with_secrets(None, Some(missing), Some(directory.path())) else {
+        let Err(error) = archive_with_secrets(None, Some(missing), &SecretDirectory(Some(directory.path().to_owned())))
+        else {
             panic!("there is no such secret")
         };
+        let message = error.to_string();
         assert!(message.contains("others"), "{message}");
     }
 
@@ -302,7 +280,8 @@ mod tests {
     #[test]
     fn a_tables_secret_may_only_be_referred_to_in_what_goes_to_workers() {
         let mut inline = plan_with("'properties.sasl.password' = 'hawkins'");
-        let Err(Failure::User(message)) = refuse_secrets(&mut inline) else { panic!("it stands in the SQL") };
+        let Err(error) = refuse_secrets(&mut inline) else { panic!("it stands in the SQL") };
+        let message = error.to_string();
         assert!(message.contains("'properties.sasl.password'") && message.contains("--secrets"), "{message}");
         assert!(!message.contains("hawkins"), "{message}");
         let mut plan = plan_with("'properties.sasl.password' = '${secret:login:password}'");
@@ -311,14 +290,15 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(directory.path().join("login")).expect("a secret");
         std::fs::write(directory.path().join("login/password"), "hawkins\n").expect("a key");
-        resolve_secrets(&mut plan, Some(directory.path())).expect("it is there");
+        resolve_secrets(&mut plan, &SecretDirectory(Some(directory.path().to_owned()))).expect("it is there");
         let (_, scan) = plan.scans().next().expect("a scan");
         assert_eq!(scan.table.options["properties.sasl.password"], "hawkins");
         let written = format!("{plan:?}{}", serde_json::to_string(&plan).expect("plain data"));
         assert!(!written.contains("hawkins"), "{written}");
 
         let mut plan = plan_with("'properties.sasl.password' = '${secret:login:password}'");
-        let Err(Failure::User(message)) = resolve_secrets(&mut plan, None) else { panic!("no --secrets") };
+        let Err(error) = resolve_secrets(&mut plan, &SecretDirectory(None)) else { panic!("no --secrets") };
+        let message = error.to_string();
         assert!(message.contains("login/password") && message.contains("table"), "{message}");
     }
 
@@ -330,7 +310,8 @@ mod tests {
             sasl: Some(KafkaSasl { mechanism: SaslMechanism::Plain, secret_ref: SecretRef { name: "login".into() } }),
             replication_factor: None,
         };
-        let Err(Failure::User(message)) = kafka(&spec, None) else { panic!("no --secrets") };
+        let Err(error) = kafka(&spec, &SecretDirectory(None)) else { panic!("no --secrets") };
+        let message = error.to_string();
         assert!(message.contains("login/username"), "{message}");
     }
 }

@@ -1,8 +1,8 @@
 //! The topics that a job needs: on the embedded broker they are made, on anybody else's Kafka they have to
 //! exist. The job's own (its log, for instance) are the runtime's to make; only deleting them is here.
 
-use crate::report::Failure;
 use millrace_job_runtime::env::SystemClock;
+use millrace_job_runtime::error::{Error, Result};
 use millrace_job_runtime::job::{JobIdentity, Kafka};
 use millrace_job_runtime::kafka::admin::AdminClient;
 use millrace_job_runtime::kafka::{ClientOptions, access};
@@ -11,7 +11,7 @@ use millrace_planner::plan::{Connector, Plan, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Partitions of a topic made here: enough to see parallelism, few enough for a laptop.
-pub(super) const PARTITIONS: i32 = 4;
+pub const PARTITIONS: i32 = 4;
 
 /// A table's own Kafka, in Flink's name for it.
 const BOOTSTRAP_SERVERS: &str = "properties.bootstrap.servers";
@@ -22,14 +22,14 @@ struct User {
     reads: bool,
 }
 
-pub(super) struct Topics {
+pub struct Topics {
     admin: AdminClient,
     bootstrap_servers: String,
     may_create: bool,
 }
 
 impl Topics {
-    pub(super) fn new(kafka: &Kafka, may_create: bool) -> Result<Self, Failure> {
+    pub fn new(kafka: &Kafka, may_create: bool) -> Result<Self> {
         let cluster = ClientOptions::of_job(kafka);
         access::check(&cluster, SystemClock::shared().as_ref())?;
         let admin = AdminClient::new(&cluster)?;
@@ -37,7 +37,7 @@ impl Topics {
     }
 
     /// Sees to it that the topics of the plan's tables exist, and that of failed rows. `known`: the job may have run.
-    pub(super) fn prepare(&self, plan: &Plan, dead_letter: Option<&str>, known: bool) -> Result<(), Failure> {
+    pub fn prepare(&self, plan: &Plan, dead_letter: Option<&str>, known: bool) -> Result<()> {
         let users = self.users(plan, dead_letter);
         let mut missing = Vec::new();
         for (topic, user) in &users {
@@ -51,15 +51,15 @@ impl Topics {
                 missing.push(self.how_to_create(topic, user, known));
             }
         }
-        if missing.is_empty() { Ok(()) } else { Err(Failure::User(missing.join("\n"))) }
+        if missing.is_empty() { Ok(()) } else { Err(Error::user_fault(missing.join("\n"))) }
     }
 
     /// Deletes the topics that only this identity uses. Its savepoints may be of use to others.
-    pub(super) fn delete_own(&self, identity: &JobIdentity) -> Result<(), Failure> {
+    pub fn delete_own(&self, identity: &JobIdentity) -> Result<()> {
         let prefix = format!("{}.", identity.topic_prefix());
         let mut topics = self.admin.topics()?;
         topics.retain(|topic| topic.starts_with(&prefix) && !is_savepoint(topic));
-        Ok(self.admin.delete(&topics)?)
+        self.admin.delete(&topics)
     }
 
     /// Each topic of the job's Kafka with what it is for.
