@@ -57,6 +57,10 @@ torture: build ## Torture a job of several workers on three Kafka brokers, withi
 	MILLRACE_BIN=$(millrace) MILLRACE_TORTURE_SCALE=$(or $(SCALE),1) $(testbed)/kafka/run.sh \
 	  $(cargo) test --locked --workspace --test main torture::results_are_exact -- --nocapture --test-threads 1
 
+.PHONY: e2e
+e2e: system ## Run jobs on a real Kubernetes, installed by the chart: E2E="scale upgrade" runs some of the scenarios.
+	tests/kubernetes/run.sh
+
 .PHONY: simulate
 simulate: cargo ## Simulate the commit protocol with faults, and hunt its mutants: SEEDS=10000.
 	cargo build --locked -p millrace-simulation

@@ -23,6 +23,12 @@ pub(crate) enum Command {
     Job(Job),
     /// Runs one worker of a job, as a pod of a cluster does.
     Worker(Worker),
+    /// Runs the operator: makes StatefulSets of a cluster's StreamJobs. Its chart starts it.
+    Operator(Operator),
+    /// Lets all jobs go from the operator, before it is uninstalled: they run on, and wait for nobody when deleted.
+    OperatorRelease(OperatorRelease),
+    /// Checks that an operator serves, and that the cluster has its definitions.
+    OperatorCheck(OperatorCheck),
     /// Makes savepoints of running jobs, and looks into them.
     #[command(subcommand)]
     Savepoint(Savepoint),
@@ -161,6 +167,11 @@ pub(crate) struct Worker {
     #[arg(long, value_name = "PATH")]
     pub(crate) termination_log: Option<PathBuf>,
 
+    /// After a stop that was asked for by HTTP, stay until a signal comes: for containers, which are started again when
+    /// they end, and would go on after the savepoint that the job has stopped with.
+    #[arg(long)]
+    pub(crate) linger: bool,
+
     #[command(flatten)]
     pub(crate) process: Process,
 }
@@ -195,6 +206,55 @@ pub(crate) struct Process {
     /// How log lines look. RUST_LOG chooses which there are.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Operator {
+    /// The namespaces whose jobs it runs, separated by commas. Default: all.
+    #[arg(long, env = "MILLRACE_NAMESPACES", value_name = "NAMESPACE,NAMESPACE", value_delimiter = ',')]
+    pub(crate) namespaces: Vec<String>,
+
+    /// Image of the job runtime for jobs that name none.
+    #[arg(long, env = "MILLRACE_JOB_IMAGE", value_name = "IMAGE")]
+    pub(crate) job_image: String,
+
+    /// Where metrics and probes are served.
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// The namespace of the Lease by which one of several replicas leads. Without it, there has to be only one.
+    #[arg(long, env = "MILLRACE_LEASE_NAMESPACE", value_name = "NAMESPACE", requires = "identity")]
+    pub(crate) lease_namespace: Option<String>,
+
+    /// Of this replica: the name of its pod.
+    #[arg(long, env = "MILLRACE_POD_NAME", value_name = "NAME")]
+    pub(crate) identity: Option<String>,
+
+    /// How often lag goes into a job's status, at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) status_interval: u64,
+
+    /// How often it is looked whether a job's source topics have grown.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) topics_interval: u64,
+
+    /// How log lines look. RUST_LOG chooses which there are.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperatorRelease {
+    /// The namespaces whose jobs are let go, separated by commas. Default: all.
+    #[arg(long, env = "MILLRACE_NAMESPACES", value_name = "NAMESPACE,NAMESPACE", value_delimiter = ',')]
+    pub(crate) namespaces: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperatorCheck {
+    /// Where the operator serves its probes.
+    #[arg(long, env = "MILLRACE_OPERATOR_URL", value_name = "URL")]
+    pub(crate) url: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,10 +5,10 @@ mod args;
 mod report;
 mod input;
 mod plan;
-mod job;
 mod identity;
 mod run;
 mod savepoint;
+mod operator;
 
 use args::{Arguments, Command};
 use clap::Parser;
@@ -22,6 +22,9 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(run),
         Command::Job(job) => run::create(job),
         Command::Worker(worker) => run::worker(worker),
+        Command::Operator(operator) => operator::run(operator),
+        Command::OperatorRelease(release) => operator::release(release),
+        Command::OperatorCheck(check) => operator::check(check),
         Command::Savepoint(args::Savepoint::Create(create)) => savepoint::create(create),
         Command::Savepoint(args::Savepoint::Inspect(inspect)) => savepoint::inspect(inspect),
         Command::Savepoint(args::Savepoint::Delete(delete)) => savepoint::delete(delete),

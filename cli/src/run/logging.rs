@@ -11,8 +11,17 @@ use tracing_subscriber::fmt::MakeWriter;
 const DEFAULT_FILTER: &str = "info,librdkafka=warn,rdkafka=warn";
 
 pub(super) fn start(format: LogFormat, display: &Display) {
+    start_above(format, display.line());
+}
+
+/// For a process that shows no progress.
+pub(crate) fn log_to_stderr(format: LogFormat) {
+    start_above(format, ProgressBar::hidden());
+}
+
+fn start_above(format: LogFormat, line: ProgressBar) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveProgress(display.line()));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveProgress(line));
     let started = match format {
         LogFormat::Text => {
             let colours = io::IsTerminal::is_terminal(&io::stderr());

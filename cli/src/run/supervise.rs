@@ -21,13 +21,15 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// How often it is looked whether the job has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Waits for the end of the job, whatever ends it.
+/// Waits for the end of the job, whatever ends it. `linger`: after an end in order that no signal has asked for, until
+/// one does.
 pub(super) async fn supervise(
     worker: WorkerHandle,
     listen: Option<SocketAddr>,
     access: Access,
     mut display: Display,
     clock: Arc<dyn Clock>,
+    linger: bool,
 ) -> Result<()> {
     let listener = match bind(listen).await {
         Ok(listener) => listener,
@@ -41,9 +43,14 @@ pub(super) async fn supervise(
     let server = tokio::spawn(control::serve(listener, worker.control().clone(), access, async {
         let _ = stopped.await;
     }));
-    watch(&worker, &mut display, clock.as_ref()).await;
+    let mut signals = Signals::new();
+    let signalled = watch(&worker, &mut signals, &mut display, clock.as_ref()).await;
     let metrics = worker.control().metrics.clone();
     let outcome = wait(worker).await;
+    if linger && !signalled && outcome.is_ok() {
+        tracing::info!("done; waiting for a signal to end");
+        signals.next().await;
+    }
     display.finish(&metrics.status(), clock.monotonic(), clock.now_millis());
     let _ = stop_serving.send(());
     if let Ok(Err(error)) = server.await {
@@ -56,9 +63,8 @@ pub(super) async fn supervise(
     Ok(())
 }
 
-/// Shows progress and passes signals on while the worker runs.
-async fn watch(worker: &WorkerHandle, display: &mut Display, clock: &dyn Clock) {
-    let mut signals = Signals::new();
+/// Shows progress and passes signals on while the worker runs. Returns whether there was one.
+async fn watch(worker: &WorkerHandle, signals: &mut Signals, display: &mut Display, clock: &dyn Clock) -> bool {
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     let mut shows = tokio::time::interval(display.interval());
     shows.reset();
@@ -78,6 +84,7 @@ async fn watch(worker: &WorkerHandle, display: &mut Display, clock: &dyn Clock) 
             _ = looks.tick() => {}
         }
     }
+    asked
 }
 
 async fn wait(worker: WorkerHandle) -> Result<Outcome> {

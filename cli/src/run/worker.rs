@@ -1,7 +1,6 @@
 //! `millrace worker`: one worker of a job, as a pod of a cluster runs it. Its exit code tells the operator
 //! whether to start it again, and its termination message why.
 
-use super::job_file::JobFile;
 use super::termination::TerminationLog;
 use super::{access, io_runtime, logging, progress, supervise};
 use crate::args;
@@ -9,6 +8,8 @@ use crate::report::Failure;
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{Job, JobIdentity};
 use millrace_job_runtime::worker::Worker;
+use millrace_launch::job_file::JobFile;
+use millrace_launch::secrets::SecretDirectory;
 
 pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
     let termination = TerminationLog::open(args.termination_log.as_deref())?;
@@ -17,7 +18,8 @@ pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
 
 fn run(args: &args::Worker) -> Result<(), Failure> {
     let process = &args.process;
-    let job = JobFile::read(&args.file, process.secrets.as_deref(), process.archive_url.as_deref())?;
+    let job = JobFile::read(&args.file)?
+        .into_job(&SecretDirectory(process.secrets.clone()), process.archive_url.as_deref())?;
     let job = Job {
         identity: JobIdentity { generation: args.generation, ..job.identity },
         replicas: args.replicas,
@@ -32,5 +34,5 @@ fn run(args: &args::Worker) -> Result<(), Failure> {
     let runtime = io_runtime()?;
     let clock = SystemClock::shared();
     let worker = Worker::start(job, clock.clone())?;
-    Ok(runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock))?)
+    Ok(runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock, args.linger))?)
 }

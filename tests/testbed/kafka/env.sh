@@ -5,6 +5,7 @@
 # called node-n.
 
 kafka_nodes=${TESTBED_KAFKA_NODES:-1}
+kafka_host=${TESTBED_KAFKA_HOST:-127.0.0.1}
 if [ "$kafka_nodes" -eq 1 ]; then
   kafka_port=${TESTBED_KAFKA_PORT:-19092}
   state=$home/$kafka_port
@@ -18,6 +19,8 @@ else
 fi
 kafka_java=(java "-Dlog4j2.configurationFile=$here/log4j2.yaml" -cp "$home/libs/*")
 
+[ "$kafka_host" = 127.0.0.1 ] || state+=-at-$kafka_host
+
 client_port() { echo $((kafka_port + 2 * ($1 - 1))); }
 sasl_port() { echo $((kafka_port + 2 * kafka_nodes + $1 - 1)); }
 
@@ -25,8 +28,8 @@ kafka_address= # host:port of every node
 kafka_sasl=    # the same, with SASL
 kafka_voters=  # node@host:port of every controller
 for node in $(seq "$kafka_nodes"); do
-  kafka_address+=${kafka_address:+,}127.0.0.1:$(client_port "$node")
-  kafka_sasl+=${kafka_sasl:+,}127.0.0.1:$(sasl_port "$node")
+  kafka_address+=${kafka_address:+,}$kafka_host:$(client_port "$node")
+  kafka_sasl+=${kafka_sasl:+,}$kafka_host:$(sasl_port "$node")
   kafka_voters+=${kafka_voters:+,}$node@127.0.0.1:$(($(client_port "$node") + 1))
 done
 
@@ -48,7 +51,7 @@ configure_node() {
   # What is committed survives the loss of one node, and can still be written then.
   replicas=$((kafka_nodes < 3 ? kafka_nodes : 3))
   min_isr=$((replicas < 3 ? 1 : 2))
-  sed -e "s#@NODE@#$1#g" -e "s#@PORT@#$port#g" -e "s#@SASL_PORT@#$(sasl_port "$1")#g" -e "s#@CONTROLLER_PORT@#$((port + 1))#g" \
+  sed -e "s#@NODE@#$1#g" -e "s#@HOST@#$kafka_host#g" -e "s#@PORT@#$port#g" -e "s#@SASL_PORT@#$(sasl_port "$1")#g" -e "s#@CONTROLLER_PORT@#$((port + 1))#g" \
     -e "s#@VOTERS@#$kafka_voters#g" -e "s#@REPLICAS@#$replicas#g" -e "s#@MIN_ISR@#$min_isr#g" \
     -e "s#@DATA@#$state/data-$1#g" "$here/server.properties" >"$properties"
   if [ ! -f "$state/data-$1/meta.properties" ]; then

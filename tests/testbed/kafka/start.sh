@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts Apache Kafka (KRaft) on 127.0.0.1:${TESTBED_KAFKA_PORT:-19092}; does nothing where it runs.
-# Ready in about 6 s, 370 MiB. Its data stays when it is stopped.
+# Ready in about 6 s, 370 MiB. Its data stays when it is stopped. TESTBED_KAFKA_HOST is another address of this machine to
+# serve on, for clients that do not run on it.
 #
 # TESTBED_KAFKA_NODES=3: three nodes, each broker and controller, from port 19192 on: about 10 s,
 # 1.1 GiB together when idle. What is replicated has three replicas then, and two have to be in sync.

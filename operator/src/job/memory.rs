@@ -1,0 +1,55 @@
+//! What is remembered of jobs between reconciliations, so that others are not asked the same again. Nothing rests on it: an
+//! operator that begins anew knows none of it.
+
+use super::reconcile::{Context, Made};
+use crate::cluster::Cluster;
+use crate::surroundings::{ReadSecrets, Surroundings};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use millrace_crds::StreamJob;
+use millrace_crds::status::Phase;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Of one job.
+#[derive(Clone, Default)]
+pub(super) struct Memory {
+    /// The number of tasks its topics give it, when that was asked, and about which job.
+    pub(super) parallelism: Option<(Timestamp, String, std::result::Result<u32, String>)>,
+    pub(super) status_written: Option<Timestamp>,
+    /// What was last applied, so that the same is not applied again.
+    pub(super) applied: Option<(String, Timestamp)>,
+    pub(super) announced: Option<(Option<Phase>, Option<String>)>,
+    /// The ConfigMaps that all others were deleted beside.
+    pub(super) kept: Option<Vec<String>>,
+    /// ConfigMaps of revisions, which do not change.
+    pub(super) made: BTreeMap<String, Arc<Made>>,
+    pub(super) secrets: Option<(Timestamp, String, ReadSecrets)>,
+}
+
+impl<C: Cluster, S: Surroundings> Context<C, S> {
+    pub(super) fn since(&self, at: Timestamp) -> Duration {
+        // A clock that was set back makes things old, not new.
+        Duration::try_from((self.now)().duration_since(at)).unwrap_or(Duration::MAX)
+    }
+
+    fn key(job: &StreamJob) -> String {
+        format!("{}/{}", job.namespace().unwrap_or_default(), job.name_any())
+    }
+
+    pub(super) fn remember(&self, job: &StreamJob) -> Memory {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get(&Self::key(job)).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn update(&self, job: &StreamJob, change: impl FnOnce(&mut Memory)) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memory.entry(Self::key(job)).or_default());
+    }
+
+    pub(super) fn forget(&self, namespace: &str, name: &str) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.remove(&format!("{namespace}/{name}"));
+    }
+}

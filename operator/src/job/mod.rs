@@ -1,0 +1,18 @@
+//! `StreamJob`: in the order of a reconciliation. What is wanted (`wanted.rs`) and what is there (`observed.rs`) make a
+//! decision (`decide.rs`), which is written into the status and then acted upon (`reconcile.rs`) with objects that
+//! `build.rs` describes.
+
+pub mod wanted;
+pub mod observed;
+pub mod operation;
+pub mod decide;
+pub mod status;
+pub mod build;
+mod memory;
+pub mod reconcile;
+mod prepare;
+pub mod deletion;
+pub mod schedule;
+pub mod controller;
+#[cfg(test)]
+mod tests;

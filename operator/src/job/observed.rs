@@ -1,0 +1,162 @@
+//! What there is of a job: its StatefulSet, its pods, and what the workers in them say. Read anew for every decision;
+//! nothing is remembered.
+
+use crate::cluster::Children;
+use crate::names::REVISION_LABEL;
+use crate::worker_status::WorkerStatus;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+
+/// A pod of the job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Worker {
+    pub name: String,
+    pub uid: String,
+    /// `incarnation.generation`
+    pub revision: String,
+    pub ordinal: Option<u32>,
+    pub address: Option<String>,
+    pub ready: bool,
+    pub deleting: bool,
+    /// Why its container waits or has ended, and how: for messages.
+    pub trouble: Option<String>,
+    pub status: Option<WorkerStatus>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub workers: Vec<Worker>,
+    /// Of the StatefulSet, if there is one.
+    pub replicas: Option<u32>,
+}
+
+/// Reads the children; the workers' own status comes later.
+pub fn observe(children: &Children) -> Observed {
+    let spec = children.stateful_set.as_ref().map(|set| &set.spec);
+    let replicas = spec.map(|spec| spec.replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1));
+    let mut workers: Vec<Worker> = children.pods.iter().filter(|pod| !is_over(pod)).map(worker).collect();
+    workers.sort_by_key(|worker| worker.ordinal);
+    Observed { workers, replicas }
+}
+
+/// One whose containers have ended for good holds nothing any more.
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_some()
+}
+
+fn worker(pod: &Pod) -> Worker {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+    let containers = status.and_then(|status| status.container_statuses.as_ref());
+    let unscheduled = conditions.and_then(|all| all.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False"));
+    let trouble = containers
+        .and_then(|all| all.first())
+        .and_then(trouble_of)
+        .or_else(|| unscheduled.map(|c| format!("can't be scheduled: {}", c.message.clone().unwrap_or_default())));
+    Worker {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        revision: pod.labels().get(REVISION_LABEL).cloned().unwrap_or_default(),
+        ordinal: pod.name_any().rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok()),
+        address: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        ready,
+        deleting: pod.metadata.deletion_timestamp.is_some(),
+        trouble,
+        status: None,
+    }
+}
+
+fn trouble_of(container: &ContainerStatus) -> Option<String> {
+    let ended = container
+        .state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref())
+        .or_else(|| container.last_state.as_ref().and_then(|state| state.terminated.as_ref()))
+        .filter(|ended| ended.exit_code != 0);
+    let ended = ended.map(|ended| {
+        let said = ended.message.clone().or_else(|| ended.reason.clone()).unwrap_or_default();
+        format!("ended with exit code {}: {}", ended.exit_code, worker_message(&said))
+    });
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let waiting = waiting.filter(|waiting| waiting.reason.as_deref() != Some("ContainerCreating")).map(|waiting| {
+        let reason = waiting.reason.clone().unwrap_or_default();
+        match &waiting.message {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason,
+        }
+    });
+    match (ended, waiting) {
+        (Some(ended), _) if !container.ready => Some(ended),
+        (_, waiting) => waiting,
+    }
+}
+
+/// What a worker leaves behind is `{"reason": …, "message": …}`.
+fn worker_message(said: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Left {
+        reason: String,
+        message: String,
+    }
+    serde_json::from_str::<Left>(said)
+        .map_or_else(|_| said.to_owned(), |left| format!("{}: {}", left.reason, left.message))
+}
+
+impl Worker {
+    pub fn is_running(&self) -> bool {
+        !self.deleting && self.status.as_ref().is_some_and(WorkerStatus::is_running)
+    }
+
+    pub fn is_stable(&self) -> bool {
+        self.ready && self.is_running() && self.status.as_ref().is_some_and(WorkerStatus::is_stable)
+    }
+}
+
+impl Observed {
+    /// Pods that do not belong to a revision.
+    pub fn others(&self, revision: &str) -> Vec<(String, String)> {
+        let others = self.workers.iter().filter(|worker| worker.revision != revision && !worker.deleting);
+        others.map(|worker| (worker.name.clone(), worker.uid.clone())).collect()
+    }
+
+    /// Pods whose workers have stopped and do not go on by themselves.
+    pub fn stopped(&self) -> Vec<(String, String)> {
+        let stopped = |worker: &&Worker| worker.status.as_ref().is_some_and(|status| status.phase == "Stopped");
+        let stopped = self.workers.iter().filter(|worker| !worker.deleting).filter(stopped);
+        stopped.map(|worker| (worker.name.clone(), worker.uid.clone())).collect()
+    }
+
+    /// Exactly the pods of a revision, and all of them.
+    pub fn is_only(&self, revision: &str, replicas: u32) -> bool {
+        self.workers.len() == replicas as usize
+            && self.workers.iter().all(|worker| worker.revision == revision && !worker.deleting)
+    }
+
+    pub fn all_running(&self, replicas: u32) -> bool {
+        self.workers.len() == replicas as usize && self.workers.iter().all(Worker::is_running)
+    }
+
+    pub fn any_running(&self) -> bool {
+        self.workers.iter().any(Worker::is_running)
+    }
+
+    pub fn all_stable(&self) -> bool {
+        !self.workers.is_empty() && self.workers.iter().all(Worker::is_stable)
+    }
+
+    pub fn ready(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.ready && !worker.deleting).count()
+    }
+
+    /// The first thing that stands against the job, by pod.
+    pub fn trouble(&self) -> Option<String> {
+        self.workers.iter().find_map(|worker| {
+            let problem = worker.status.as_ref().and_then(|status| status.problem.as_ref());
+            let problem = problem.map(|problem| format!("{}: {}", problem.reason, problem.message));
+            let trouble = problem.or_else(|| worker.trouble.clone())?;
+            Some(format!("pod {}: {trouble}", worker.name))
+        })
+    }
+}

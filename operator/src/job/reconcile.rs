@@ -1,0 +1,547 @@
+//! One reconciliation: reads what there is, decides, writes the decision into the status, acts. Repeated until there is
+//! nothing more to do at once. Everything it does may fail or be done twice; whoever comes next decides anew by what is
+//! there then.
+
+use super::build;
+use super::decide::{self, Action, Decision, Situation, Verdict};
+use super::deletion;
+use super::memory::Memory;
+use super::observed::{Observed, observe};
+use super::schedule;
+use super::status::{Report, complete, is_news};
+use super::wanted::{self, Invalid, Wanted, wanted};
+use crate::cluster::{Cluster, ClusterError, Freshness, Notice};
+use crate::names::{self, FINALIZER, JOB_KEY, SPEC_KEY, TOKEN_KEY};
+use crate::settings::Settings;
+use crate::surroundings::{JobRequest, Place, ReadSecrets, Surroundings, Trouble, worker_url};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use millrace_crds::StreamJob;
+use millrace_crds::status::{Copy, Phase, Revision, StreamJobStatus};
+use millrace_crds::stream_job::{RestoreFrom, StreamJobSpec};
+use millrace_job_runtime::job::JobIdentity;
+use millrace_job_runtime::savepoint::compare::compare_plans;
+use millrace_launch::job_file::JobFile;
+use millrace_launch::savepoint::Request as SavepointRequest;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+pub type Result<T> = std::result::Result<T, ReconcileError>;
+
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What reconciliations of all jobs share.
+pub struct Context<C, S> {
+    pub cluster: C,
+    pub surroundings: S,
+    pub settings: Settings,
+    pub now: Now,
+    pub(super) memory: Mutex<HashMap<String, Memory>>,
+}
+
+/// How long what was applied is trusted to be there; the cluster tells of most changes anyway.
+const REAPPLY: Duration = Duration::from_secs(300);
+const REAPPLY_IN_OPERATION: Duration = Duration::from_secs(10);
+/// Between looks at an operation that waits for pods.
+const OPERATION_LOOK: Duration = Duration::from_secs(1);
+/// After something outside has failed.
+pub(super) const RETRY: Duration = Duration::from_secs(5);
+/// How old Secrets may be that a running job's topics are looked at with.
+const SECRETS_AGE: Duration = Duration::from_secs(300);
+/// Decisions of one reconciliation, at most: more than any operation has steps.
+const MOST_STEPS: usize = 24;
+/// A savepoint that an operation waits for.
+const SAVEPOINT_PATIENCE: Duration = Duration::from_secs(120);
+
+impl<C: Cluster, S: Surroundings> Context<C, S> {
+    pub fn new(cluster: C, surroundings: S, settings: Settings, now: Now) -> Self {
+        Self { cluster, surroundings, settings, now, memory: Mutex::default() }
+    }
+
+    /// Brings a job nearer to what it should be. Returns when to look again.
+    pub async fn reconcile(&self, namespace: &str, name: &str) -> Result<Duration> {
+        let Some(mut job) = self.cluster.job(namespace, name, Freshness::Cached).await? else {
+            self.forget(namespace, name);
+            return Ok(Duration::MAX);
+        };
+        if job.metadata.deletion_timestamp.is_some() {
+            return deletion::delete(self, &job).await;
+        }
+        if !job.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            job = self.cluster.set_finalizer(&job, true).await?;
+        }
+        for _ in 0..MOST_STEPS {
+            match self.step(job).await? {
+                Progress::More(written) => job = *written,
+                Progress::Rest(wait) => return Ok(wait),
+            }
+        }
+        Ok(Duration::ZERO)
+    }
+
+    async fn step(&self, job: StreamJob) -> Result<Progress> {
+        let status = job.status.clone().unwrap_or_default();
+        let namespace = job.namespace().unwrap_or_default();
+        let wanted = self.wanted(&job).await?;
+        let secrets = match &wanted {
+            Ok(wanted) => self.read_secrets(&job, &wanted.spec, &wanted.plan).await?,
+            Err(_) => ReadSecrets::default(),
+        };
+        // What an operation does next has to rest on what is there now.
+        let settled = status.operation.is_none() && status.revision.is_some();
+        let freshness = if settled { Freshness::Cached } else { Freshness::Live };
+        let mut observed = observe(&self.cluster.children(&namespace, &job.name_any(), freshness).await?);
+        let addresses = observed.workers.iter().map(|worker| worker.address.clone()).collect();
+        let statuses = self.surroundings.statuses(addresses).await;
+        for (worker, status) in observed.workers.iter_mut().zip(statuses) {
+            worker.status = status;
+        }
+        let restore_from = self.restore_from(&job).await?;
+        let (parallelism, comparison) = match &wanted {
+            Ok(wanted) => {
+                let parallelism = self.parallelism(&job, wanted, &secrets).await;
+                (parallelism, self.comparison(&job, &status, wanted, &restore_from, &secrets).await?)
+            }
+            Err(_) => (None, None),
+        };
+        let now = (self.now)();
+        let situation = Situation {
+            generation: job.metadata.generation.unwrap_or_default(),
+            status: &status,
+            wanted: wanted.as_ref(),
+            parallelism,
+            comparison,
+            restore_from,
+            observed: &observed,
+            now,
+        };
+        let decision = decide::decide(&situation);
+        let job = self.write(job, &decision, wanted.as_ref(), &observed, now).await?;
+        if decision.action == Action::Again {
+            return Ok(Progress::More(Box::new(job)));
+        }
+        self.act(job, decision, wanted, &observed, &secrets).await
+    }
+
+    /// What the object asks for.
+    async fn wanted(&self, job: &StreamJob) -> Result<std::result::Result<Wanted, Invalid>> {
+        let spec = &job.spec;
+        if spec.image.is_some() {
+            return Ok(Err(Invalid(
+                "spec.image: jobs given as an image can't be run yet: write the job as sql".to_owned(),
+            )));
+        }
+        let sql = match (&spec.sql, &spec.config_map_ref) {
+            (Some(sql), _) => sql.clone(),
+            (None, Some(reference)) => {
+                let map = self.cluster.config_map(&job.namespace().unwrap_or_default(), &reference.name).await?;
+                match map.and_then(|mut map| map.remove(&reference.key)) {
+                    Some(sql) => sql,
+                    None => {
+                        let (name, key) = (&reference.name, &reference.key);
+                        let message = format!(
+                            "spec.configMapRef: there is no ConfigMap {name} with the key {key} in the namespace"
+                        );
+                        return Ok(Err(Invalid(message)));
+                    }
+                }
+            }
+            (None, None) => {
+                return Ok(Err(Invalid("spec: one of sql and configMapRef says what the job does".to_owned())));
+            }
+        };
+        Ok(wanted(job, &sql, &self.settings.image))
+    }
+
+    pub(crate) async fn read_secrets(
+        &self,
+        job: &StreamJob,
+        spec: &StreamJobSpec,
+        plan: &millrace_planner::plan::Plan,
+    ) -> Result<ReadSecrets> {
+        let named = wanted::secrets(spec, plan);
+        let settled = job.status.as_ref().is_some_and(|status| status.operation.is_none());
+        let key = format!("{named:?}");
+        if let Some((at, of, read)) = self.remember(job).secrets
+            && of == key
+            && settled
+            && self.since(at) < SECRETS_AGE
+        {
+            return Ok(read);
+        }
+        let namespace = job.namespace().unwrap_or_default();
+        let mut read = BTreeMap::new();
+        for name in named {
+            if let Some(entries) = self.cluster.secret(&namespace, &name).await? {
+                read.insert(name, entries);
+            }
+        }
+        let read = ReadSecrets(read);
+        self.update(job, |memory| memory.secrets = Some(((self.now)(), key, read.clone())));
+        Ok(read)
+    }
+
+    pub(super) fn identity(job: &StreamJob, revision: &Revision) -> JobIdentity {
+        JobIdentity {
+            namespace: job.namespace().unwrap_or_default(),
+            name: job.name_any(),
+            uid: job.uid().unwrap_or_default(),
+            incarnation: revision.incarnation,
+            generation: revision.generation,
+        }
+    }
+
+    /// The number of tasks that the job's topics give it; asked now and then, and for each new version of the job.
+    async fn parallelism(
+        &self,
+        job: &StreamJob,
+        wanted: &Wanted,
+        secrets: &ReadSecrets,
+    ) -> Option<std::result::Result<u32, String>> {
+        let about = format!("{}{}{:?}", wanted.plan_hash, wanted.settings_hash, wanted.spec.parallelism);
+        if let Some((at, of, found)) = self.remember(job).parallelism {
+            let fresh_for = if found.is_ok() { self.settings.topics_interval } else { RETRY };
+            if of == about && self.since(at) < fresh_for {
+                return Some(found);
+            }
+        }
+        let first = Revision { incarnation: 1, generation: 1, ..empty_revision() };
+        let request = JobRequest {
+            identity: Self::identity(job, &first),
+            spec: wanted.spec.clone(),
+            plan: wanted.plan.clone(),
+            restore_from: None,
+            secrets: secrets.clone(),
+        };
+        let found = match self.surroundings.parallelism(request).await {
+            Ok(tasks) => Ok(tasks),
+            Err(Trouble::Invalid(message) | Trouble::Passing(message)) => Err(message),
+        };
+        self.update(job, |memory| memory.parallelism = Some(((self.now)(), about, found.clone())));
+        Some(found)
+    }
+
+    /// What would become of the state that there is.
+    async fn comparison(
+        &self,
+        job: &StreamJob,
+        status: &StreamJobStatus,
+        wanted: &Wanted,
+        restore_from: &std::result::Result<Option<String>, String>,
+        secrets: &ReadSecrets,
+    ) -> Result<Option<std::result::Result<(), String>>> {
+        let allowed = wanted.spec.upgrade.allow_non_restored_state;
+        let Some(current) = &status.revision else {
+            // A first start from somebody else's savepoint is compared with that.
+            let Ok(Some(location)) = restore_from else { return Ok(None) };
+            let place =
+                Place { location: location.clone(), kafka: wanted.spec.kafka.clone(), secrets: secrets.clone() };
+            let permitted = self.surroundings.permits(place, wanted.plan.clone(), allowed).await;
+            return Ok(Some(permitted.map(drop).map_err(|trouble| trouble.to_string())));
+        };
+        if current.plan_hash == wanted.plan_hash {
+            return Ok(None);
+        }
+        let Some(made) = self.made(job, current).await? else { return Ok(None) };
+        let compared = compare_plans(&made.file.written().plan, &wanted.plan)
+            .and_then(|comparison| comparison.permit(allowed))
+            .map_err(|error| {
+                error.to_string().replace("--allow-non-restored-state", "upgrade.allowNonRestoredState: true")
+            });
+        Ok(Some(compared))
+    }
+
+    /// What a revision was made of.
+    pub(crate) async fn made(&self, job: &StreamJob, revision: &Revision) -> Result<Option<Arc<Made>>> {
+        let name = names::config_map(&job.name_any(), revision.incarnation, revision.generation);
+        // One by this name that was deleted and made again is another job's.
+        let key = format!("{}/{name}", job.uid().unwrap_or_default());
+        if let Some(made) = self.remember(job).made.get(&key) {
+            return Ok(Some(made.clone()));
+        }
+        let Some(data) = self.cluster.config_map(&job.namespace().unwrap_or_default(), &name).await? else {
+            return Ok(None);
+        };
+        let text = data.get(JOB_KEY).cloned().unwrap_or_default();
+        let unreadable =
+            |why: String| ClusterError::Refused(format!("the ConfigMap {name} is not what the operator made: {why}"));
+        let file = JobFile::from_text(&text).map_err(|error| unreadable(error.to_string()))?;
+        let spec = serde_json::from_str(data.get(SPEC_KEY).map_or("", String::as_str))
+            .map_err(|error| unreadable(error.to_string()))?;
+        let made = Arc::new(Made { text, file, spec });
+        self.update(job, |memory| drop(memory.made.insert(key, made.clone())));
+        Ok(Some(made))
+    }
+
+    async fn restore_from(&self, job: &StreamJob) -> Result<std::result::Result<Option<String>, String>> {
+        let Some(RestoreFrom { savepoint, url }) = &job.spec.restore_from else { return Ok(Ok(None)) };
+        if job.status.as_ref().is_some_and(|status| status.revision.is_some()) {
+            return Ok(Ok(None));
+        }
+        let Some(name) = savepoint else { return Ok(Ok(url.clone())) };
+        let found = self.cluster.savepoint(&job.namespace().unwrap_or_default(), name).await?;
+        Ok(match found.and_then(|savepoint| savepoint.status).and_then(|status| status.location) {
+            Some(location) => Ok(Some(location)),
+            None => Err(format!(
+                "spec.restoreFrom.savepoint: there is no Savepoint {name} that is complete, in the namespace"
+            )),
+        })
+    }
+
+    /// The status as decided, if it is news.
+    async fn write(
+        &self,
+        job: StreamJob,
+        decision: &Decision,
+        wanted: std::result::Result<&Wanted, &Invalid>,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Result<StreamJob> {
+        let before = job.status.clone().unwrap_or_default();
+        let report = Report {
+            name: &job.name_any(),
+            generation: job.metadata.generation.unwrap_or_default(),
+            wanted,
+            verdict: &decision.verdict,
+            observed,
+            now,
+        };
+        let after = complete(decision.status.clone(), &report);
+        let last = self.remember(&job).status_written.map(|at| self.since(at));
+        if !is_news(&before, &after, last, self.settings.status_interval) {
+            return Ok(job);
+        }
+        let written = self.cluster.write_status(&job, &after).await?;
+        self.update(&job, |memory| memory.status_written = Some((self.now)()));
+        self.announce(&written, &after, &decision.verdict).await;
+        Ok(written)
+    }
+
+    /// Tells of a new phase, and of what stands against the job, once each.
+    async fn announce(&self, job: &StreamJob, status: &StreamJobStatus, verdict: &Verdict) {
+        let stalled = verdict.stalled.as_ref().map(|(reason, message)| format!("{reason}: {message}"));
+        let now = (status.phase, stalled);
+        let before = self.remember(job).announced.unwrap_or_default();
+        if before == now {
+            return;
+        }
+        if before.0 != now.0
+            && let Some(phase) = now.0
+        {
+            let message = match &status.operation {
+                Some(operation) => format!("{} ({})", operation.id, format!("{:?}", operation.step).to_lowercase()),
+                None => "there is nothing to be done".to_owned(),
+            };
+            self.cluster.tell(job, Notice { warning: false, reason: format!("{phase:?}"), message }).await;
+        }
+        if before.1 != now.1
+            && let Some((reason, message)) = &verdict.stalled
+        {
+            let notice = Notice { warning: true, reason: reason.clone(), message: message.clone() };
+            self.cluster.tell(job, notice).await;
+        }
+        self.update(job, |memory| memory.announced = Some(now));
+    }
+
+    async fn act(
+        &self,
+        job: StreamJob,
+        decision: Decision,
+        wanted: std::result::Result<Wanted, Invalid>,
+        observed: &Observed,
+        secrets: &ReadSecrets,
+    ) -> Result<Progress> {
+        match decision.action {
+            Action::Again => Ok(Progress::More(Box::new(job))),
+            Action::Rest => Ok(Progress::Rest(self.rest(&job))),
+            Action::Savepoint { id } => self.make_savepoint(job, id, observed).await,
+            Action::Stop => {
+                self.stop(&job, observed).await?;
+                Ok(Progress::Rest(self.rest(&job)))
+            }
+            Action::Prepare { target, from } => self.prepare(job, target, from, wanted, secrets).await,
+            Action::Run { revision } => self.run(job, revision, observed).await,
+        }
+    }
+
+    /// When to look again at a job that nothing happens to.
+    fn rest(&self, job: &StreamJob) -> Duration {
+        let status = job.status.as_ref();
+        let operation = status.and_then(|status| status.operation.as_ref());
+        match operation {
+            Some(_) => OPERATION_LOOK,
+            None if status.is_some_and(|status| status.phase == Some(Phase::Running)) => {
+                self.settings.status_interval.min(self.settings.topics_interval)
+            }
+            None => RETRY.max(self.settings.topics_interval / 2),
+        }
+    }
+
+    async fn make_savepoint(&self, job: StreamJob, id: String, observed: &Observed) -> Result<Progress> {
+        let made = match self.token(&job).await? {
+            Some(token) => {
+                let addresses = observed.workers.iter().filter_map(|worker| worker.address.as_deref());
+                let request = SavepointRequest {
+                    workers: addresses.map(worker_url).collect(),
+                    token: Some(token),
+                    id,
+                    to: wanted::savepoint_location(&job.spec),
+                    stop: true,
+                    timeout: SAVEPOINT_PATIENCE,
+                };
+                self.surroundings.make_savepoint(request).await
+            }
+            None => Err(Trouble::Passing("the Secret with the workers' token is gone".to_owned())),
+        };
+        let mut status = job.status.clone().unwrap_or_default();
+        let Some(operation) = &mut status.operation else { return Ok(Progress::More(Box::new(job))) };
+        match made {
+            Ok(location) => {
+                operation.savepoint = Some(location.clone());
+                operation.message = None;
+                let now = Timestamp::from_second((self.now)().as_second()).unwrap_or_default();
+                status.last_savepoint = Some(Copy { time: Time(now), url: Some(location) });
+            }
+            Err(trouble) => operation.message = Some(trouble.to_string()),
+        }
+        Ok(Progress::More(Box::new(self.cluster.write_status(&job, &status).await?)))
+    }
+
+    /// The token that the job's workers take requests with.
+    pub(crate) async fn token(&self, job: &StreamJob) -> Result<Option<String>> {
+        let name = names::token(&job.name_any());
+        let secret = self.cluster.secret(&job.namespace().unwrap_or_default(), &name).await?;
+        Ok(secret.and_then(|mut entries| entries.remove(TOKEN_KEY)))
+    }
+
+    /// Has the StatefulSet make no pods.
+    pub(super) async fn stop(&self, job: &StreamJob, observed: &Observed) -> Result<()> {
+        let status = job.status.clone().unwrap_or_default();
+        if let Some(revision) = &status.revision
+            && observed.replicas.unwrap_or(0) > 0
+            && let Some(made) = self.made(job, revision).await?
+        {
+            let secrets = wanted::secrets(&made.spec, &made.file.written().plan);
+            self.apply(job, revision, &made.spec, &secrets, 0).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, job: StreamJob, revision: Revision, observed: &Observed) -> Result<Progress> {
+        let Some(made) = self.made(&job, &revision).await? else {
+            return self.trouble(job, "the ConfigMap of the revision is gone".to_owned()).await;
+        };
+        let secrets = wanted::secrets(&made.spec, &made.file.written().plan);
+        self.apply(&job, &revision, &made.spec, &secrets, revision.replicas).await?;
+        let namespace = job.namespace().unwrap_or_default();
+        let mut outdated = observed.others(&names::revision(revision.incarnation, revision.generation));
+        outdated.extend(observed.stopped());
+        if !outdated.is_empty() {
+            self.cluster.delete_pods(&namespace, &outdated).await?;
+        }
+        let settled = job.status.as_ref().is_some_and(|status| status.operation.is_none());
+        let mut wait = self.rest(&job);
+        if settled {
+            self.clean(&job, &revision).await?;
+            wait = wait.min(self.scheduled_savepoints(&job).await?);
+        }
+        Ok(Progress::Rest(wait))
+    }
+
+    /// Applies a revision's objects, unless that was just done.
+    async fn apply(
+        &self,
+        job: &StreamJob,
+        revision: &Revision,
+        spec: &StreamJobSpec,
+        secrets: &BTreeSet<String>,
+        replicas: u32,
+    ) -> Result<()> {
+        let children = build::children(job, revision, spec, secrets, replicas);
+        let digest =
+            serde_json::to_string(&children.iter().map(|child| &child.object).collect::<Vec<_>>()).unwrap_or_default();
+        let known = self.remember(job).applied;
+        let operation = job.status.as_ref().is_some_and(|status| status.operation.is_some());
+        let lasts = if operation { REAPPLY_IN_OPERATION } else { REAPPLY };
+        if known.is_some_and(|(applied, at)| applied == digest && self.since(at) < lasts) {
+            return Ok(());
+        }
+        let namespace = job.namespace().unwrap_or_default();
+        for child in &children {
+            self.cluster.apply(&namespace, child).await?;
+        }
+        self.update(job, |memory| memory.applied = Some((digest, (self.now)())));
+        Ok(())
+    }
+
+    /// Configuration of revisions that nothing goes back to.
+    async fn clean(&self, job: &StreamJob, revision: &Revision) -> Result<()> {
+        let status = job.status.clone().unwrap_or_default();
+        let kept = [Some(revision.clone()), status.stable].into_iter().flatten();
+        let names: Vec<String> =
+            kept.map(|r| names::config_map(&job.name_any(), r.incarnation, r.generation)).collect();
+        if self.remember(job).kept.as_ref() == Some(&names) {
+            return Ok(());
+        }
+        self.cluster.keep_config_maps(&job.namespace().unwrap_or_default(), &job.name_any(), &names).await?;
+        self.update(job, |memory| {
+            memory.made.retain(|key, _| names.iter().any(|name| key.ends_with(name)));
+            memory.kept = Some(names);
+        });
+        Ok(())
+    }
+
+    async fn scheduled_savepoints(&self, job: &StreamJob) -> Result<Duration> {
+        let Some(schedule) = job.spec.savepoint.as_ref().and_then(|savepoint| savepoint.schedule) else {
+            return Ok(Duration::MAX);
+        };
+        let (namespace, now) = (job.namespace().unwrap_or_default(), (self.now)());
+        let savepoints = self.cluster.savepoints_of_schedule(&namespace, &job.name_any()).await?;
+        let since = job.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+        let due = schedule::due(schedule, &savepoints, since, now);
+        for name in &due.delete {
+            self.cluster.delete_savepoint(&namespace, name).await?;
+        }
+        if due.make {
+            self.cluster.create_savepoint(&namespace, &build::scheduled_savepoint(job, now.as_second())).await?;
+            return Ok(schedule.interval.get());
+        }
+        Ok(due.next)
+    }
+}
+
+/// What a revision was made of.
+pub(crate) struct Made {
+    pub(crate) text: String,
+    pub(crate) file: JobFile,
+    pub(crate) spec: StreamJobSpec,
+}
+
+pub(super) enum Progress {
+    /// Decide again.
+    More(Box<StreamJob>),
+    Rest(Duration),
+}
+
+fn empty_revision() -> Revision {
+    Revision {
+        incarnation: 1,
+        generation: 1,
+        replicas: 1,
+        parallelism: 1,
+        plan_hash: String::new(),
+        settings_hash: String::new(),
+        restored_from: None,
+    }
+}
+
+/// So that the controller can share it.
+pub type Shared<C, S> = Arc<Context<C, S>>;

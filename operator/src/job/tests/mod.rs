@@ -1,0 +1,284 @@
+//! The whole reconciliation against a model of the cluster: what users do to a job, undisturbed, and again with a fault at
+//! every single write.
+
+mod world;
+
+use super::reconcile::Context;
+use crate::settings::Settings;
+use millrace_crds::StreamJob;
+use millrace_crds::status::Phase;
+use millrace_crds::stream_job::{DesiredState, UpgradeMode};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use world::{FAULTS, Fault, Shared, World};
+
+const NAMESPACE: &str = "shop";
+const NAME: &str = "actions";
+
+fn sql(aggregate: &str) -> String {
+    format!(
+        "CREATE TABLE s (u STRING, pt AS PROCTIME()) WITH ('connector' = 'kafka', 'topic' = 'in', 'format' = 'json',
+           'properties.group.id' = 'g', 'scan.startup.mode' = 'earliest-offset');
+         CREATE TABLE t (u STRING, n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'out', 'format' = 'json');
+         INSERT INTO t SELECT u, {aggregate} FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(pt), INTERVAL '1' MINUTE))
+           GROUP BY u, window_start, window_end;"
+    )
+}
+
+fn job() -> StreamJob {
+    serde_json::from_value(json!({
+        "apiVersion": "millrace.dev/v1alpha1", "kind": "StreamJob",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "uid": "0c6a", "generation": 1},
+        "spec": {"kafka": {"bootstrapServers": "kafka:9092"}, "sql": sql("COUNT(*)"), "upgrade": {"stableWithin": "20s"}},
+    }))
+    .expect("a job")
+}
+
+/// A world with an operator in it.
+struct Bench {
+    world: Shared,
+    operator: Context<Shared, Shared>,
+}
+
+fn operator(world: &Shared) -> Context<Shared, Shared> {
+    let settings = Settings {
+        namespaces: Vec::new(),
+        image: "millrace:1".to_owned(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        leader_election: None,
+        status_interval: Duration::from_secs(5),
+        topics_interval: Duration::from_secs(5),
+    };
+    let clock = world.clone();
+    Context::new(world.clone(), world.clone(), settings, Arc::new(move || clock.lock().now))
+}
+
+impl Bench {
+    fn new() -> Self {
+        let world = Shared::new(job());
+        Self { operator: operator(&world), world }
+    }
+
+    /// The operator looks once, and half a second passes.
+    fn round(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let _ = runtime.block_on(self.operator.reconcile(NAMESPACE, NAME));
+        let mut world = self.world.lock();
+        if world.crashed {
+            world.crashed = false;
+            drop(world);
+            self.operator = operator(&self.world);
+            world = self.world.lock();
+        }
+        world.tick();
+    }
+
+    fn until(&mut self, what: &str, met: impl Fn(&World) -> bool) {
+        for _ in 0..600 {
+            if met(&self.world.lock()) {
+                return;
+            }
+            self.round();
+        }
+        let world = self.world.lock();
+        panic!("never came true: {what}; pods {:?}, status {:#?}", world.pods(), world.status());
+    }
+
+    fn settle(&mut self, what: &str, revision: &str, pods: usize) {
+        self.until(what, |world| {
+            let status = world.status();
+            status.operation.is_none()
+                && status.phase == Some(Phase::Running)
+                && world.pods() == vec![revision.to_owned(); pods]
+                && status.stable == status.revision
+                && status.observed_generation == world.job.as_ref().and_then(|job| job.metadata.generation)
+        });
+    }
+
+    fn sound(&self) {
+        let world = self.world.lock();
+        assert!(world.violations.is_empty(), "{:?}", world.violations);
+    }
+}
+
+/// What users do, one after the other; each ends in a state that is waited for.
+fn life(bench: &mut Bench) {
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.replicas = Some(2));
+    bench.settle("two pods", "1.2", 2);
+    let before = bench.world.lock().position();
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.settle("other statements", "2.1", 2);
+    assert!(bench.world.lock().position() >= before, "it has gone back");
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Suspended);
+    bench.until("suspended", |world| world.status().phase == Some(Phase::Suspended) && world.pods().is_empty());
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Running);
+    bench.settle("resumed", "2.2", 2);
+    bench.world.lock().partitions = 6;
+    bench.world.lock().edit(|job| job.spec.replicas = None);
+    bench.until("six tasks", |world| {
+        let status = world.status();
+        status.operation.is_none() && status.partitions == Some(6) && world.pods().len() == 6
+    });
+    bench.world.lock().delete();
+    bench.until("deleted", |world| world.job.is_none());
+    assert!(!bench.world.lock().has_topics());
+}
+
+#[test]
+fn a_job_lives_through_what_users_do_to_it() {
+    let mut bench = Bench::new();
+    life(&mut bench);
+    bench.sound();
+}
+
+/// Every write of that life, once with each fault: it converges all the same, and nothing is lost or doubled.
+#[test]
+fn a_fault_at_any_write_delays_and_harms_nothing() {
+    let mut bench = Bench::new();
+    life(&mut bench);
+    let writes = bench.world.lock().writes;
+    assert!(writes > 50, "only {writes} writes: too few to mean anything");
+    for fault in FAULTS {
+        for at in 1..=writes {
+            let mut bench = Bench::new();
+            bench.world.lock().fault = Some((at, fault));
+            // Incarnations may be one further where an attempt was given up, so ends are waited for, not numbers.
+            life_in_any_numbers(&mut bench, at, fault);
+        }
+    }
+}
+
+fn life_in_any_numbers(bench: &mut Bench, at: u64, fault: Fault) {
+    let what = |step: &str| format!("{step} with {fault:?} at write {at}");
+    let settled = |pods: usize| {
+        move |world: &World| {
+            let status = world.status();
+            let revision = status.revision.as_ref().map(|r| format!("{}.{}", r.incarnation, r.generation));
+            status.operation.is_none()
+                && status.phase == Some(Phase::Running)
+                && status.stable == status.revision
+                && status.observed_generation == world.job.as_ref().and_then(|job| job.metadata.generation)
+                && revision.is_some_and(|revision| world.pods() == vec![revision; pods])
+        }
+    };
+    bench.until(&what("the first start"), settled(4));
+    bench.world.lock().edit(|job| job.spec.replicas = Some(2));
+    bench.until(&what("two pods"), settled(2));
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.until(&what("other statements"), settled(2));
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Suspended);
+    bench.until(&what("suspended"), |world| world.status().phase == Some(Phase::Suspended) && world.pods().is_empty());
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Running);
+    bench.until(&what("resumed"), settled(2));
+    bench.world.lock().partitions = 6;
+    bench.world.lock().edit(|job| job.spec.replicas = None);
+    bench.until(&what("six tasks"), |world| settled(6)(world) && world.status().partitions == Some(6));
+    bench.world.lock().delete();
+    bench.until(&what("deleted"), |world| world.job.is_none());
+    let world = bench.world.lock();
+    assert!(world.violations.is_empty(), "{fault:?} at write {at}: {:?}", world.violations);
+}
+
+#[test]
+fn an_image_that_does_not_run_is_rolled_back_and_not_tried_again() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.pod.get_or_insert_default().image = Some("broken".to_owned()));
+    bench.until("the broken image", |world| world.image().as_deref() == Some("broken"));
+    bench.until("rolled back", |world| {
+        world.status().operation.is_none() && world.image().as_deref() == Some("millrace:1")
+    });
+    bench.settle("the old one", "1.3", 4);
+    for _ in 0..100 {
+        bench.round();
+    }
+    let status = bench.world.lock().status();
+    assert!(status.conditions.iter().any(|c| c.type_ == "RolledBack" && c.status == "True"), "{status:?}");
+    assert_eq!(bench.world.lock().image().as_deref(), Some("millrace:1"));
+    bench.world.lock().edit(|job| job.spec.pod.get_or_insert_default().image = Some("millrace:2".to_owned()));
+    bench.settle("a third image", "1.4", 4);
+    bench.sound();
+}
+
+#[test]
+fn statements_that_do_not_come_to_run_are_rolled_back_with_the_state_that_they_were_given() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| {
+        job.spec.sql = Some(sql("ABS(COUNT(*))"));
+        job.spec.pod.get_or_insert_default().image = Some("broken".to_owned());
+    });
+    bench.until("the new incarnation", |world| {
+        world.status().revision.is_some_and(|revision| revision.incarnation == 2)
+    });
+    bench.settle("the old statements, in an incarnation of their own", "3.1", 4);
+    bench.sound();
+}
+
+#[test]
+fn an_upgrade_that_would_lose_state_is_refused_while_the_job_runs_on() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    let other = "CREATE TABLE s (u STRING) WITH ('connector' = 'kafka', 'topic' = 'in', 'format' = 'json',
+           'properties.group.id' = 'g', 'scan.startup.mode' = 'earliest-offset');
+         CREATE TABLE t (u STRING) WITH ('connector' = 'kafka', 'topic' = 'out', 'format' = 'json');
+         INSERT INTO t SELECT u FROM s;";
+    bench.world.lock().edit(|job| job.spec.sql = Some(other.to_owned()));
+    bench.until("the refusal", |world| {
+        world.status().conditions.iter().any(|c| c.type_ == "UpgradeRefused" && c.status == "True")
+    });
+    bench.settle("it runs on", "1.1", 4);
+    bench.world.lock().stateless = true;
+    bench.world.lock().edit(|job| job.spec.upgrade.mode = UpgradeMode::Stateless);
+    bench.settle("without its state, as asked for", "2.1", 4);
+    bench.sound();
+}
+
+#[test]
+fn a_mistake_in_the_first_version_can_be_corrected() {
+    let mut bench = Bench::new();
+    bench.world.lock().edit(|job| job.spec.pod.get_or_insert_default().image = Some("broken".to_owned()));
+    bench.until("given up", |world| world.status().phase == Some(Phase::Failed));
+    bench.world.lock().edit(|job| {
+        job.spec.pod.get_or_insert_default().image = None;
+        job.spec.sql = Some(sql("ABS(COUNT(*))"));
+    });
+    bench.until("it runs", |world| world.status().phase == Some(Phase::Running) && world.status().operation.is_none());
+    bench.sound();
+}
+
+#[test]
+fn a_savepoint_that_is_never_made_stops_an_upgrade_and_not_the_job() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().savepoints_fail = true;
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.until("given up", |world| world.status().refused.is_some());
+    bench.settle("it runs on", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Suspended);
+    bench.until("suspended without one", |world| world.status().phase == Some(Phase::Suspended));
+    bench.sound();
+}
+
+#[test]
+fn a_mistake_in_the_object_is_said_and_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.sql = Some("SELECT;".to_owned()));
+    bench.until("it is said", |world| {
+        let status = world.status();
+        status
+            .conditions
+            .iter()
+            .any(|c| c.type_ == "SpecValid" && c.status == "False" && c.message.contains("spec.sql"))
+    });
+    assert_eq!(bench.world.lock().pods(), vec!["1.1".to_owned(); 4]);
+    bench.world.lock().edit(|job| job.spec.kafka.bootstrap_servers = "169.254.169.254:80".to_owned());
+    bench.until("the host is refused", |world| {
+        let status = world.status();
+        status.conditions.iter().any(|c| c.type_ == "SpecValid" && c.message.contains("bootstrapServers"))
+    });
+    bench.sound();
+}

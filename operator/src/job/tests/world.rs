@@ -1,0 +1,535 @@
+//! A model of what the operator works on: an API server with versions, the StatefulSet controller, pods whose workers
+//! follow the commit protocol's rules, and savepoints. It can be made to fail at any write. The model judges: results that
+//! were written twice, or left out, are counted here, whatever the operator believes.
+
+use crate::cluster::{Child, Children, Cluster, ClusterError, Freshness, Kind, Notice, Result};
+use crate::names::{self, REVISION_LABEL};
+use crate::surroundings::{JobRequest, Outcome, Place, ReadSecrets, SavepointSize, Surroundings, Trouble};
+use crate::worker_status::WorkerStatus;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use millrace_crds::savepoint::SavepointStatus;
+use millrace_crds::status::StreamJobStatus;
+use millrace_crds::stream_job::KafkaSpec;
+use millrace_crds::{Savepoint, StreamJob};
+use millrace_job_runtime::job::JobIdentity;
+use millrace_launch::job_file::JobFile;
+use millrace_launch::savepoint::Request;
+use millrace_launch::settings;
+use millrace_planner::plan::Plan;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What goes wrong at a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is done, and the answer is lost.
+    AfterSuccess,
+    /// It is not done.
+    Before,
+    /// Somebody else was first.
+    Conflict,
+    /// The operator ends after it, and another one begins.
+    Crash,
+}
+
+pub(super) const FAULTS: [Fault; 4] = [Fault::AfterSuccess, Fault::Before, Fault::Conflict, Fault::Crash];
+
+#[derive(Clone, Debug)]
+struct SimulatedPod {
+    uid: u64,
+    ordinal: u32,
+    incarnation: u32,
+    generation: u32,
+    image: String,
+    /// Ticks until it is gone.
+    dying: Option<u32>,
+    /// Ticks until its worker has its tasks.
+    starting: u32,
+    /// Stopped with a savepoint, until it is replaced.
+    stopped: bool,
+    commits: u64,
+}
+
+/// The job's state in Kafka, for each incarnation.
+#[derive(Clone, Debug, Default)]
+struct Incarnation {
+    /// The position up to which results are written.
+    position: u64,
+    restored: Option<u64>,
+    /// The highest generation that has claimed.
+    generation: u32,
+    /// No one may commit under it any more.
+    ended: bool,
+    begun: bool,
+}
+
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) job: Option<StreamJob>,
+    /// What the watch has not told yet.
+    cached: Option<StreamJob>,
+    version: u64,
+    config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    secrets: BTreeMap<String, BTreeMap<String, String>>,
+    set: Option<Value>,
+    pods: Vec<SimulatedPod>,
+    next_uid: u64,
+    incarnations: BTreeMap<u32, Incarnation>,
+    savepoints: BTreeMap<String, (u32, u64)>,
+    pub(super) partitions: u32,
+    pub(super) now: Timestamp,
+    /// Writes so far, and the one that fails.
+    pub(super) writes: u64,
+    pub(super) fault: Option<(u64, Fault)>,
+    pub(super) crashed: bool,
+    pub(super) savepoints_fail: bool,
+    /// What must never be.
+    pub(super) violations: Vec<String>,
+    /// Where a restart without state begins, as that is asked for.
+    pub(super) stateless: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Shared(pub(super) Arc<Mutex<World>>);
+
+impl Shared {
+    pub(super) fn new(job: StreamJob) -> Self {
+        let mut world =
+            World { partitions: 4, now: Timestamp::from_second(1_800_000_000).expect("a time"), ..World::default() };
+        world.put(job);
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().expect("no test panics with it")
+    }
+
+    /// Counts a write, and says what goes wrong with it.
+    fn write<T>(&self, done: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
+        let mut world = self.lock();
+        if world.crashed {
+            return Err(ClusterError::Unavailable("this operator has ended".to_owned()));
+        }
+        world.writes += 1;
+        let fault = world.fault.filter(|(at, _)| *at == world.writes).map(|(_, fault)| fault);
+        match fault {
+            None => done(&mut world),
+            Some(Fault::Before) => Err(ClusterError::Unavailable("no answer".to_owned())),
+            Some(Fault::Conflict) => Err(ClusterError::Conflict("somebody was first".to_owned())),
+            Some(Fault::AfterSuccess) => {
+                done(&mut world)?;
+                Err(ClusterError::Unavailable("the answer is lost".to_owned()))
+            }
+            Some(Fault::Crash) => {
+                let _ = done(&mut world);
+                world.crashed = true;
+                Err(ClusterError::Unavailable("this operator has ended".to_owned()))
+            }
+        }
+    }
+}
+
+impl World {
+    fn put(&mut self, mut job: StreamJob) {
+        self.version += 1;
+        job.metadata.resource_version = Some(self.version.to_string());
+        self.job = Some(job);
+    }
+
+    /// Somebody changes the spec.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut StreamJob)) {
+        let mut job = self.job.clone().expect("a job");
+        edit(&mut job);
+        job.metadata.generation = job.metadata.generation.map(|generation| generation + 1);
+        self.put(job);
+    }
+
+    pub(super) fn delete(&mut self) {
+        let now = self.now;
+        self.edit(|job| job.metadata.deletion_timestamp = Some(Time(now)));
+    }
+
+    pub(super) fn status(&self) -> StreamJobStatus {
+        self.job.as_ref().and_then(|job| job.status.clone()).unwrap_or_default()
+    }
+
+    /// Pods that are not going, as `incarnation.generation`.
+    pub(super) fn pods(&self) -> Vec<String> {
+        let staying = self.pods.iter().filter(|pod| pod.dying.is_none());
+        staying.map(|pod| format!("{}.{}", pod.incarnation, pod.generation)).collect()
+    }
+
+    pub(super) fn image(&self) -> Option<String> {
+        self.pods.first().map(|pod| pod.image.clone())
+    }
+
+    /// How far results are written, in the newest incarnation that has begun.
+    pub(super) fn position(&self) -> u64 {
+        self.incarnations.values().filter(|one| one.begun).next_back().map_or(0, |one| one.position)
+    }
+
+    pub(super) fn has_topics(&self) -> bool {
+        !self.incarnations.is_empty()
+    }
+
+    /// Half a second passes.
+    pub(super) fn tick(&mut self) {
+        self.now = self.now.checked_add(SignedDuration::from_millis(500)).expect("a time");
+        self.cached = self.job.clone();
+        for pod in &mut self.pods {
+            pod.dying = pod.dying.map(|left| left.saturating_sub(1));
+        }
+        self.pods.retain(|pod| pod.dying != Some(0));
+        self.follow_set();
+        self.work();
+    }
+
+    /// The StatefulSet controller: ordinals 0 to n-1, each once; another of the same name only when the first is gone.
+    fn follow_set(&mut self) {
+        let Some(set) = self.set.clone() else { return };
+        let replicas = set["spec"]["replicas"].as_u64().unwrap_or(1) as u32;
+        let template = &set["spec"]["template"];
+        let revision = template["metadata"]["labels"][REVISION_LABEL].as_str().unwrap_or_default().to_owned();
+        let (incarnation, generation) = revision.split_once('.').expect("a revision");
+        let (incarnation, generation) = (incarnation.parse().expect("a number"), generation.parse().expect("a number"));
+        let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+        for pod in self.pods.iter_mut().filter(|pod| pod.ordinal >= replicas) {
+            pod.dying.get_or_insert(3);
+        }
+        for ordinal in 0..replicas {
+            if self.pods.iter().all(|pod| pod.ordinal != ordinal) {
+                self.next_uid += 1;
+                self.pods.push(SimulatedPod {
+                    uid: self.next_uid,
+                    ordinal,
+                    incarnation,
+                    generation,
+                    image: image.clone(),
+                    dying: None,
+                    starting: 2,
+                    stopped: false,
+                    commits: 0,
+                });
+            }
+        }
+    }
+
+    /// Workers claim, and commit while their claim stands.
+    fn work(&mut self) {
+        let mut pods = std::mem::take(&mut self.pods);
+        for pod in &mut pods {
+            if pod.image == "broken" || pod.stopped {
+                continue;
+            }
+            if pod.starting > 0 {
+                pod.starting -= 1;
+                if pod.starting > 0 || !self.claim(pod) {
+                    pod.starting = pod.starting.max(1);
+                    continue;
+                }
+            }
+            let Some(incarnation) = self.incarnations.get_mut(&pod.incarnation) else { continue };
+            if incarnation.ended || incarnation.generation != pod.generation {
+                continue;
+            }
+            incarnation.position += 1;
+            pod.commits += 1;
+        }
+        self.pods = pods;
+    }
+
+    /// A worker's start: earlier incarnations are ended first, and must not have gone on after the savepoint.
+    fn claim(&mut self, pod: &SimulatedPod) -> bool {
+        let Some(own) = self.incarnations.get(&pod.incarnation).cloned() else { return false };
+        if own.ended || own.generation > pod.generation {
+            return false;
+        }
+        if !own.begun {
+            if let Some(restored) = own.restored {
+                let ends = self.incarnations.range_mut(..pod.incarnation).map(|(_, earlier)| earlier);
+                let mut last = None;
+                for earlier in ends {
+                    earlier.ended = true;
+                    if earlier.begun {
+                        last = Some(earlier.position);
+                    }
+                }
+                // The protocol refuses it; the operator must not bring it about.
+                if last.is_some_and(|last| last != restored) {
+                    self.violations
+                        .push(format!("incarnation {} starts at {restored}, and {last:?} is written", pod.incarnation));
+                    return false;
+                }
+            } else {
+                let forgotten = self.incarnations.range(..pod.incarnation).any(|(_, earlier)| earlier.position > 0);
+                if forgotten && !self.stateless {
+                    self.violations.push(format!("incarnation {} forgets what was committed", pod.incarnation));
+                }
+                // Nothing ends them: their pods have to be gone.
+                if self.pods.iter().any(|other| other.incarnation < pod.incarnation) {
+                    self.violations.push("a new incarnation beside pods of an earlier one".to_owned());
+                }
+            }
+        }
+        let own = self.incarnations.get_mut(&pod.incarnation).expect("it was there");
+        if !own.begun {
+            own.position = own.restored.unwrap_or(0);
+            own.begun = true;
+        }
+        own.generation = pod.generation;
+        true
+    }
+
+    fn pod(&self, pod: &SimulatedPod, job: &str) -> Pod {
+        let ready = self.is_running(pod);
+        let revision = names::revision(pod.incarnation, pod.generation);
+        let mut object = json!({
+            "metadata": {
+                "name": format!("{job}-{}", pod.ordinal), "uid": pod.uid.to_string(),
+                "labels": {REVISION_LABEL: revision},
+            },
+            "status": {
+                "phase": "Running", "podIP": format!("uid-{}", pod.uid),
+                "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            },
+        });
+        if pod.dying.is_some() {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        serde_json::from_value(object).expect("a pod")
+    }
+
+    fn is_running(&self, pod: &SimulatedPod) -> bool {
+        let own = self.incarnations.get(&pod.incarnation);
+        let claimed = own.is_some_and(|own| own.begun && own.generation == pod.generation && !own.ended);
+        pod.starting == 0 && claimed && !pod.stopped && pod.image != "broken"
+    }
+}
+
+impl Cluster for Shared {
+    async fn job(&self, _: &str, _: &str, freshness: Freshness) -> Result<Option<StreamJob>> {
+        let world = self.lock();
+        let cached = (freshness == Freshness::Cached).then(|| world.cached.clone()).flatten();
+        Ok(cached.filter(|_| world.job.is_some()).or_else(|| world.job.clone()))
+    }
+
+    async fn write_status(&self, job: &StreamJob, status: &StreamJobStatus) -> Result<StreamJob> {
+        self.write(|world| {
+            let Some(mut current) = world.job.clone() else { return Err(ClusterError::Conflict("gone".to_owned())) };
+            if current.metadata.resource_version != job.metadata.resource_version {
+                return Err(ClusterError::Conflict("another version".to_owned()));
+            }
+            current.status = Some(status.clone());
+            world.put(current);
+            Ok(world.job.clone().expect("it was put"))
+        })
+    }
+
+    async fn set_finalizer(&self, job: &StreamJob, present: bool) -> Result<StreamJob> {
+        self.write(|world| {
+            let Some(mut current) = world.job.clone() else { return Err(ClusterError::Conflict("gone".to_owned())) };
+            if current.metadata.resource_version != job.metadata.resource_version {
+                return Err(ClusterError::Conflict("another version".to_owned()));
+            }
+            current.metadata.finalizers = present.then(|| vec![names::FINALIZER.to_owned()]);
+            let gone = !present && current.metadata.deletion_timestamp.is_some();
+            world.put(current.clone());
+            if gone {
+                world.job = None;
+            }
+            Ok(world.job.clone().unwrap_or(current))
+        })
+    }
+
+    async fn children(&self, _: &str, job: &str, _: Freshness) -> Result<Children> {
+        let world = self.lock();
+        let set = world.set.as_ref().map(|set| {
+            let replicas = &set["spec"]["replicas"];
+            serde_json::from_value(
+                json!({"metadata": {"name": job}, "spec": {"replicas": replicas, "selector": {}, "template": {}}}),
+            )
+            .expect("a set")
+        });
+        Ok(Children { stateful_set: set, pods: world.pods.iter().map(|pod| world.pod(pod, job)).collect() })
+    }
+
+    async fn apply(&self, _: &str, child: &Child) -> Result<()> {
+        self.write(|world| {
+            if child.kind == Kind::StatefulSet {
+                world.set = Some(child.object.clone());
+                world.follow_set();
+            }
+            Ok(())
+        })
+    }
+
+    async fn delete_pods(&self, _: &str, pods: &[(String, String)]) -> Result<()> {
+        self.write(|world| {
+            for pod in &mut world.pods {
+                if pods.iter().any(|(_, uid)| *uid == pod.uid.to_string()) {
+                    pod.dying.get_or_insert(3);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn config_map(&self, _: &str, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+        Ok(self.lock().config_maps.get(name).cloned())
+    }
+
+    async fn create_config_map(&self, _: &str, object: &ConfigMap) -> Result<()> {
+        self.write(|world| {
+            let data = object.data.clone().unwrap_or_default();
+            world.config_maps.entry(object.name_any()).or_insert(data);
+            Ok(())
+        })
+    }
+
+    async fn keep_config_maps(&self, _: &str, _: &str, kept: &[String]) -> Result<()> {
+        self.write(|world| {
+            world.config_maps.retain(|name, _| kept.contains(name));
+            Ok(())
+        })
+    }
+
+    async fn secret(&self, _: &str, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+        Ok(self.lock().secrets.get(name).cloned())
+    }
+
+    async fn create_secret(&self, _: &str, object: &Secret) -> Result<()> {
+        self.write(|world| {
+            let data = object.string_data.clone().unwrap_or_default();
+            world.secrets.entry(object.name_any()).or_insert(data);
+            Ok(())
+        })
+    }
+
+    async fn savepoint(&self, _: &str, _: &str) -> Result<Option<Savepoint>> {
+        Ok(None)
+    }
+
+    async fn savepoints_of_schedule(&self, _: &str, _: &str) -> Result<Vec<Savepoint>> {
+        Ok(Vec::new())
+    }
+
+    async fn create_savepoint(&self, _: &str, _: &Savepoint) -> Result<()> {
+        Ok(())
+    }
+
+    async fn delete_savepoint(&self, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_savepoint_status(&self, savepoint: &Savepoint, _: &SavepointStatus) -> Result<Savepoint> {
+        Ok(savepoint.clone())
+    }
+
+    async fn set_savepoint_finalizer(&self, savepoint: &Savepoint, _: bool) -> Result<Savepoint> {
+        Ok(savepoint.clone())
+    }
+
+    async fn tell(&self, _: &StreamJob, _: Notice) {}
+}
+
+impl Surroundings for Shared {
+    async fn parallelism(&self, request: JobRequest) -> Outcome<u32> {
+        let asked = request.spec.parallelism.and_then(|tasks| u32::try_from(tasks).ok());
+        Ok(asked.unwrap_or(self.lock().partitions))
+    }
+
+    async fn create(&self, request: JobRequest) -> Outcome<String> {
+        let mut world = self.lock();
+        let restored = match &request.restore_from {
+            Some(location) => match world.savepoints.get(location) {
+                Some((_, position)) => Some(*position),
+                None => return Err(Trouble::Invalid(format!("there is no savepoint {location}"))),
+            },
+            None => None,
+        };
+        let incarnation = request.identity.incarnation;
+        world.incarnations.entry(incarnation).or_insert(Incarnation { restored, ..Incarnation::default() });
+        let parallelism = request.spec.parallelism.and_then(|tasks| u32::try_from(tasks).ok());
+        let around = settings::Surroundings {
+            identity: request.identity,
+            kafka: settings::plain_kafka("kafka:9092".to_owned()),
+            archive: None,
+            state_directory: Default::default(),
+            threads: None,
+            makes_topics: false,
+            restore_from: request.restore_from,
+        };
+        let mut job = settings::job(Some(&request.spec), request.plan, around);
+        job.parallelism = parallelism;
+        Ok(JobFile::new(job, request.spec.kafka).to_text().expect("plain data"))
+    }
+
+    async fn has_committed(&self, file: String, _: ReadSecrets) -> Outcome<bool> {
+        let incarnation = JobFile::from_text(&file).expect("a file of ours").written().identity.incarnation;
+        Ok(self.lock().incarnations.get(&incarnation).is_some_and(|own| own.position > 0))
+    }
+
+    async fn make_savepoint(&self, request: Request) -> Outcome<String> {
+        let mut world = self.lock();
+        if world.crashed {
+            return Err(Trouble::Passing("this operator has ended".to_owned()));
+        }
+        let all = world.pods.iter().all(|pod| world.is_running(pod)) && !world.pods.is_empty();
+        if !all || world.savepoints_fail {
+            return Err(Trouble::Passing("not all workers stand still".to_owned()));
+        }
+        let incarnation = world.pods[0].incarnation;
+        let position = world.incarnations[&incarnation].position;
+        let location = format!("kafka:{}", request.id);
+        world.savepoints.insert(location.clone(), (incarnation, position));
+        for pod in world.pods.iter_mut().filter(|_| request.stop) {
+            pod.stopped = true;
+        }
+        Ok(location)
+    }
+
+    async fn permits(&self, _: Place, _: Plan, _: bool) -> Outcome<String> {
+        Ok(String::new())
+    }
+
+    async fn savepoint_size(&self, _: Place) -> Outcome<SavepointSize> {
+        Ok(SavepointSize { bytes: 0, parallelism: 1 })
+    }
+
+    async fn delete_savepoint(&self, _: Place) -> Outcome<()> {
+        Ok(())
+    }
+
+    async fn delete_topics(&self, _: JobIdentity, _: KafkaSpec, _: ReadSecrets) -> Outcome<()> {
+        let mut world = self.lock();
+        if !world.pods.is_empty() {
+            world.violations.push("topics are deleted under running pods".to_owned());
+        }
+        world.incarnations.clear();
+        Ok(())
+    }
+
+    async fn statuses(&self, addresses: Vec<Option<String>>) -> Vec<Option<WorkerStatus>> {
+        let world = self.lock();
+        let status = |address: Option<String>| {
+            let uid: u64 = address?.strip_prefix("uid-")?.parse().ok()?;
+            let pod = world.pods.iter().find(|pod| pod.uid == uid && pod.image != "broken")?;
+            let phase = match (world.is_running(pod), pod.stopped) {
+                (_, true) => "Stopped",
+                (true, _) => "Running",
+                _ => "Restoring",
+            };
+            Some(WorkerStatus {
+                phase: phase.to_owned(),
+                commits: pod.commits,
+                checkpoints: pod.commits,
+                ..WorkerStatus::default()
+            })
+        };
+        addresses.into_iter().map(status).collect()
+    }
+}

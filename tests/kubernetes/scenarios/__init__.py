@@ -1,0 +1,121 @@
+"""What users do, each as a function that fails where it does not go as they may expect."""
+
+import uuid
+
+from cluster import until
+from kafka import Load, check_exact
+
+_SCENARIOS = []
+
+
+def scenario(function):
+    _SCENARIOS.append((function.__name__, function))
+    return function
+
+
+def all():  # noqa: A001 - it is what it is
+    from . import deploy, faults, lifecycle, refusals  # noqa: F401 - they register themselves
+
+    return list(_SCENARIOS)
+
+
+class Surroundings:
+    """What a scenario has: the cluster, Kafka, topics and a namespace of its own."""
+
+    def __init__(self, cluster, kafka, installation, name):
+        self.cluster, self.kafka, self.installation = cluster, kafka, installation
+        self.namespace = cluster.namespace(name.replace("_", "-"))
+        self.token = uuid.uuid4().hex[:8]
+
+    def topic(self, name):
+        return f"{name}-{self.token}"
+
+    def topics(self, partitions=4):
+        """A topic of events and one for results."""
+        events, results = self.topic("events"), self.topic("results")
+        self.kafka.create(events, results, partitions=partitions)
+        return events, results
+
+    def load(self, events, **settings):
+        return Load(self.kafka, events, **settings)
+
+    def windows(self, name, events, results, aggregate="COUNT(*)", **spec):
+        """A job that counts events by key and second."""
+        sql = f"""
+            CREATE TABLE events (id BIGINT, k STRING, ts BIGINT, t AS TO_TIMESTAMP_LTZ(ts, 3),
+                WATERMARK FOR t AS t - INTERVAL '10' SECOND)
+              WITH ('connector' = 'kafka', 'topic' = '{events}', 'format' = 'json',
+                    'properties.group.id' = '{events}', 'scan.startup.mode' = 'earliest-offset',
+                    'scan.topic-partition-discovery.interval' = '1 s');
+            CREATE TABLE results (k STRING, w BIGINT, n BIGINT)
+              WITH ('connector' = 'kafka', 'topic' = '{results}', 'format' = 'json');
+            INSERT INTO results
+              SELECT k, UNIX_TIMESTAMP(CAST(window_start AS STRING)) * 1000, {aggregate}
+              FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(t), INTERVAL '1' SECOND))
+              GROUP BY k, window_start, window_end;
+        """
+        return self.manifest(name, sql, **spec)
+
+    def manifest(self, name, sql, **spec):
+        return {
+            "apiVersion": "millrace.dev/v1alpha1",
+            "kind": "StreamJob",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "kafka": {"bootstrapServers": self.kafka.address},
+                "commitInterval": "200ms",
+                "checkpoint": {"interval": "1s", "storage": {"volume": {"size": "1Gi"}}},
+                "upgrade": {"stableWithin": "40s"},
+                "sql": sql,
+                **spec,
+            },
+        }
+
+    def job(self, name):
+        return self.cluster.get("streamjob", name, self.namespace)
+
+    def status(self, name):
+        return self.job(name).get("status", {})
+
+    def condition(self, name, kind):
+        return next((one for one in self.status(name).get("conditions", []) if one["type"] == kind), None)
+
+    def says(self, name, kind, status="True"):
+        found = self.condition(name, kind)
+        return found is not None and found["status"] == status
+
+    def patch(self, name, spec, kind="streamjob"):
+        import json
+
+        self.cluster.kubectl(
+            "patch", kind, name, "-n", self.namespace, "--type=merge", "-p", json.dumps({"spec": spec})
+        )
+
+    def pods(self, name):
+        pods = self.cluster.list("pods", self.namespace, f"millrace.dev/job={name}")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def settled(self, name, pods=None, timeout=90):
+        """Waits until the operator has done all that the object asks for."""
+
+        def met():
+            job = self.job(name)
+            status = job["status"]
+            return (
+                status["observedGeneration"] == job["metadata"]["generation"]
+                and "operation" not in status
+                and status["phase"] == "Running"
+                and self.says(name, "Ready")
+                and (pods is None or len(self.pods(name)) == pods == status["readyReplicas"])
+                and status
+            )
+
+        return until(f"{name} runs" + (f" on {pods} pods" if pods else ""), met, timeout)
+
+    def exact(self, load, reader, timeout=60):
+        """Ends the load, waits for all windows, and checks every one."""
+        load.finish()
+        until("all windows are written", lambda: len(reader.rows) >= len(load.expected), timeout)
+        # What is doubled comes late.
+        until("the source is read", lambda: True)
+        check_exact(load.expected, reader.rows)

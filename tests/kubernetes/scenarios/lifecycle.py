@@ -1,0 +1,146 @@
+"""What users change about a running job."""
+
+import json
+import time
+
+from cluster import until
+
+from . import scenario
+
+
+@scenario
+def scale_under_load_is_exact(s):
+    events, results = s.topics(partitions=4)
+    reader = s.kafka.reader(results)
+    with s.load(events, rate=1000) as load:
+        s.cluster.apply(s.windows("scales", events, results, replicas=1))
+        s.settled("scales", pods=1)
+        for replicas in (4, 2):
+            at = time.monotonic()
+            s.cluster.kubectl("scale", "streamjob/scales", f"--replicas={replicas}", "-n", s.namespace)
+            s.settled("scales", pods=replicas)
+            print(f"    to {replicas} pods: longest pause of output {reader.longest_pause(at):.1f} s")
+        s.exact(load, reader)
+    reader.close()
+
+
+@scenario
+def an_upgrade_of_the_statements_is_exact(s):
+    events, results = s.topics(partitions=4)
+    reader = s.kafka.reader(results)
+    with s.load(events, rate=1000) as load:
+        s.cluster.apply(s.windows("upgrades", events, results, replicas=2))
+        s.settled("upgrades", pods=2)
+        at = time.monotonic()
+        s.cluster.apply(s.windows("upgrades", events, results, aggregate="ABS(COUNT(*))", replicas=2))
+        status = s.settled("upgrades", pods=2)
+        assert status["revision"]["incarnation"] == 2, status
+        assert status["lastSavepoint"]["url"] == status["revision"]["restoredFrom"], status
+        print(f"    from {status['lastSavepoint']['url']}: longest pause of output {reader.longest_pause(at):.1f} s")
+        s.exact(load, reader)
+    reader.close()
+
+
+@scenario
+def an_incompatible_upgrade_is_refused_while_the_job_runs_on(s):
+    events, results = s.topics(partitions=2)
+    reader = s.kafka.reader(results)
+    with s.load(events, rate=400) as load:
+        s.cluster.apply(s.windows("refuses", events, results))
+        before = s.settled("refuses", pods=2)
+        # The table of counts would have to become one of something else.
+        s.cluster.apply(s.windows("refuses", events, results, aggregate="MAX(CAST(id AS INT))"))
+        until("it is refused", lambda: s.says("refuses", "UpgradeRefused"))
+        assert "dropped" in s.condition("refuses", "UpgradeRefused")["message"]
+        assert s.status("refuses")["revision"] == before["revision"]
+        s.cluster.apply(s.windows("refuses", events, results))
+        s.settled("refuses", pods=2)
+        s.exact(load, reader)
+    reader.close()
+
+
+@scenario
+def a_broken_image_is_rolled_back(s):
+    events, results = s.topics(partitions=2)
+    reader = s.kafka.reader(results)
+    with s.load(events, rate=400) as load:
+        s.cluster.apply(s.windows("rolls", events, results, upgrade={"stableWithin": "15s"}))
+        s.settled("rolls", pods=2)
+        s.patch("rolls", {"pod": {"image": "docker.io/library/millrace:none", "imagePullPolicy": "Never"}})
+        until("it is rolled back", lambda: s.says("rolls", "RolledBack"), timeout=90)
+        until("the old image runs", lambda: s.says("rolls", "Ready") and "operation" not in s.status("rolls"), timeout=90)
+        s.exact(load, reader)
+    reader.close()
+
+
+@scenario
+def suspend_and_resume(s):
+    events, results = s.topics(partitions=2)
+    reader = s.kafka.reader(results)
+    with s.load(events, rate=400) as load:
+        s.cluster.apply(s.windows("rests", events, results))
+        s.settled("rests", pods=2)
+        s.patch("rests", {"desiredState": "Suspended"})
+        until("it is suspended", lambda: s.status("rests")["phase"] == "Suspended" and not s.pods("rests"))
+        assert s.status("rests")["lastSavepoint"]["url"]
+        s.patch("rests", {"desiredState": "Running"})
+        s.settled("rests", pods=2)
+        s.exact(load, reader)
+    reader.close()
+
+
+@scenario
+def another_job_starts_from_a_savepoint(s):
+    events, results = s.topics(partitions=2)
+    other = s.topic("others")
+    s.kafka.create(other, partitions=2)
+    reader, second = s.kafka.reader(results), s.kafka.reader(other)
+    with s.load(events, rate=400) as load:
+        s.cluster.apply(s.windows("first", events, results))
+        s.settled("first", pods=2)
+        until("results", lambda: reader.rows)
+        s.cluster.apply({
+            "apiVersion": "millrace.dev/v1alpha1", "kind": "Savepoint",
+            "metadata": {"name": "one", "namespace": s.namespace}, "spec": {"job": "first"},
+        })
+        until("the savepoint is complete", lambda: savepoint(s, "one")["phase"] == "Completed")
+        made = savepoint(s, "one")
+        assert made["bytes"] > 0 and made["location"], made
+        s.cluster.apply(s.windows("second", events, other, restoreFrom={"savepoint": "one"}, replicas=1))
+        status = s.settled("second", pods=1)
+        assert status["revision"]["restoredFrom"] == made["location"], status
+        s.exact(load, reader)
+        # What the first had written by then the second does not write again; together they have each window.
+        last = (max(load.expected, key=lambda place: place[1])[1], )
+        until("the second has the last window", lambda: any(row["w"] == last[0] for row in second.rows))
+        torn = [row for row in second.rows if row["k"] != "end" and load.expected.get((row["k"], row["w"])) != row["n"]]
+        assert not torn, torn[:3]
+    reader.close()
+    second.close()
+
+
+def savepoint(s, name):
+    return s.cluster.get("savepoint", name, s.namespace)["status"]
+
+
+@scenario
+def a_namespace_that_is_deleted_does_not_hang(s):
+    events, results = s.topics(partitions=2)
+    s.cluster.apply(s.windows("goes", events, results))
+    s.settled("goes", pods=2)
+    begun = time.monotonic()
+    s.cluster.kubectl("delete", "namespace", s.namespace, "--timeout=90s")
+    left = s.kafka.topics(f"{s.namespace}.goes.")
+    assert not left, left
+    print(f"    gone after {time.monotonic() - begun:.1f} s, and its topics with it")
+
+
+@scenario
+def a_job_is_gone_with_its_topics_and_volumes(s):
+    events, results = s.topics(partitions=2)
+    s.cluster.apply(s.windows("ends", events, results))
+    s.settled("ends", pods=2)
+    s.cluster.kubectl("delete", "streamjob", "ends", "-n", s.namespace, "--timeout=60s")
+    until("its volumes are gone", lambda: not s.cluster.list("pvc", s.namespace))
+    assert not s.kafka.topics(f"{s.namespace}.ends.")
+    assert json.loads(s.cluster.kubectl("get", "sts", "-n", s.namespace, "-o", "json"))["items"] == []
