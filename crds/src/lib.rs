@@ -5,6 +5,7 @@
 pub mod quantity;
 pub mod spelling;
 pub mod stream_job;
+pub mod pod_template;
 pub mod status;
 pub mod savepoint;
 pub mod manifest;
