@@ -3,10 +3,11 @@
 # system's packages. Asks for nothing when all is there; installs with apt-get when it may (root,
 # or sudo without a password); otherwise says which packages to install and fails.
 #
-#   build   what the Rust build needs: C and C++ compilers, libclang, OpenSSL's and zlib's headers
-#   java    a Java 17 runtime or newer and Maven, for Kafka and Flink
-#   fetch   curl and Python 3, for what is no package
-#   python  Python 3 with pip and venv, for Flink's jars and the examples' producers
+#   build       what the Rust build needs: C and C++ compilers, libclang, OpenSSL's and zlib's headers
+#   java        a Java 17 runtime or newer and Maven, for Kafka and Flink
+#   fetch       curl and Python 3, for what is no package
+#   python      Python 3 with pip and venv, for Flink's jars and the examples' producers
+#   kubernetes  containerd and runc, what pods' network needs, and a C compiler, for Kubernetes
 set -euo pipefail
 
 declare -a missing=()
@@ -17,7 +18,8 @@ need() { # need PACKAGE CHECK...: the package is missing where the check fails
   "$@" >/dev/null 2>&1 || missing+=("$package")
 }
 
-has() { command -v "$1"; }
+# Some are in a folder that only root has in its path.
+has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
 has_java() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | { read -r major && [ "$major" -ge 17 ]; }; }
 # Not libclang-cpp, which comes with compilers and which bindgen can't use.
 has_libclang() {
@@ -26,9 +28,10 @@ has_libclang() {
 }
 # Apart from pkg-config: the C compiler is asked, since that is who has to find the header.
 has_header() { echo "#include <$1>" | cc -E -; }
+has_network_plugins() { test -x /usr/lib/cni/bridge || test -x /opt/cni/bin/bridge; }
 has_venv() { python3 -c 'import venv, ensurepip'; }
 
-for group in "${@:?usage: system.sh build|java|fetch|python...}"; do
+for group in "${@:?usage: system.sh build|java|fetch|python|kubernetes...}"; do
   case $group in
     build)
       need build-essential has c++
@@ -54,8 +57,20 @@ for group in "${@:?usage: system.sh build|java|fetch|python...}"; do
       need python3-pip python3 -m pip --version
       need python3-venv has_venv
       ;;
+    kubernetes)
+      need containerd has containerd
+      need containerd has ctr
+      need runc has runc
+      need containernetworking-plugins has_network_plugins
+      need iptables has iptables
+      need iproute2 has ip
+      need kmod has modprobe
+      need openssl has openssl
+      need gcc has cc
+      need libc6-dev has_header stdlib.h
+      ;;
     *)
-      echo "system.sh: no group called $group (build, java, fetch, python)" >&2
+      echo "system.sh: no group called $group (build, java, fetch, python, kubernetes)" >&2
       exit 2
       ;;
   esac
