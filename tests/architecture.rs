@@ -37,6 +37,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "+millrace-broker",
             "+millrace-crds",
             "+millrace-job-runtime",
+            "+millrace-operator",
             "+millrace-planner",
             "+millrace-protocol",
             "+millrace-simulation",

@@ -23,12 +23,35 @@ pub const VERSION: &str = "v1alpha1";
 
 /// The definition of `StreamJob`, as `crds/streamjob.yaml` has it.
 pub fn stream_job_definition() -> CustomResourceDefinition {
-    StreamJob::crd()
+    with_known_formats(StreamJob::crd())
 }
 
 /// The definition of `Savepoint`, as `crds/savepoint.yaml` has it.
 pub fn savepoint_definition() -> CustomResourceDefinition {
-    Savepoint::crd()
+    with_known_formats(Savepoint::crd())
+}
+
+/// Rust's unsigned numbers have formats that API servers don't know, and warn of. Their minimum says the same.
+fn with_known_formats(definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                if fields
+                    .get("format")
+                    .and_then(|format| format.as_str())
+                    .is_some_and(|format| format.starts_with("uint"))
+                {
+                    fields.remove("format");
+                }
+                fields.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(values) => values.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(definition).expect("a definition is plain data");
+    strip(&mut value);
+    serde_json::from_value(value).expect("less of it is a definition, too")
 }
 
 /// The files of this crate that are generated, with their text.

@@ -40,16 +40,29 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let all: Api<K> = in_namespace(client, namespace);
+    let found = match all.list_metadata(&ListParams::default()).await {
+        // The definition has gone, and all objects with it.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(0),
+        found => found?,
+    };
     let mut released = 0;
-    for object in all.list_metadata(&ListParams::default()).await? {
+    for object in found {
         let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
         let before = finalizers.len();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
-        if finalizers.len() < before {
-            let one: Api<K> = in_namespace(client, object.namespace().as_deref());
-            let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
-            one.patch_metadata(&object.name_any(), &PatchParams::default(), &patch).await?;
-            released += 1;
+        if finalizers.len() == before {
+            continue;
+        }
+        let one: Api<K> = in_namespace(client, object.namespace().as_deref());
+        // Of the version that was read, so that none that somebody else adds meanwhile is lost.
+        let version = &object.metadata.resource_version;
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}}));
+        match one.patch_metadata(&object.name_any(), &PatchParams::default(), &patch).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            patched => {
+                patched?;
+                released += 1;
+            }
         }
     }
     Ok(released)

@@ -1,12 +1,16 @@
 """The operator, installed by its chart, as a user does it."""
 
+import contextlib
 import json
 import pathlib
+import shutil
 import subprocess
+import tempfile
 
 from cluster import Failed, until
 
 CHART = pathlib.Path(__file__).resolve().parents[2] / "helm" / "millrace"
+OLDER = pathlib.Path(__file__).resolve().parent / "older"
 NAMESPACE = "millrace-system"
 
 
@@ -21,7 +25,16 @@ class Installation:
             raise Failed(f"helm {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
-    def install(self, *values):
+    @contextlib.contextmanager
+    def older_chart(self):
+        """The chart with the definition that an earlier release had."""
+        with tempfile.TemporaryDirectory() as folder:
+            chart = pathlib.Path(folder) / "millrace"
+            shutil.copytree(CHART, chart)
+            shutil.copy(OLDER / "streamjob.yaml", chart / "files" / "crds" / "streamjob.yaml")
+            yield chart
+
+    def install(self, *values, chart=CHART):
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.cluster.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
@@ -29,7 +42,7 @@ class Installation:
         settings = ["image.repository=docker.io/library/millrace", "image.tag=e2e", "image.pullPolicy=Never",
                     "operator.statusIntervalSeconds=5", "operator.topicsIntervalSeconds=5", *values]
         sets = [part for setting in settings for part in ("--set", setting)]
-        self.helm("upgrade", "--install", "millrace", str(CHART), "-n", NAMESPACE, *sets, "--wait", "--timeout", "120s")
+        self.helm("upgrade", "--install", "millrace", str(chart), "-n", NAMESPACE, *sets, "--wait", "--timeout", "120s")
 
     def pods(self):
         return self.cluster.list("pods", NAMESPACE, "app.kubernetes.io/name=millrace-operator")

@@ -1,5 +1,6 @@
 """Kafka from outside of the cluster: topics, records in, committed records out."""
 
+import datetime
 import json
 import threading
 import time
@@ -8,7 +9,7 @@ import uuid
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from cluster import Failed
+from cluster import Failed, until
 
 
 class Kafka:
@@ -21,6 +22,13 @@ class Kafka:
         for future in futures.values():
             future.result(30)
 
+    def create_anew(self, topic, partitions=4):
+        """A topic whose name others have used before."""
+        if topic in self.topics(topic):
+            self.admin.delete_topics([topic])[topic].result(30)
+            until(f"{topic} is gone", lambda: topic not in self.topics(topic))
+        self.create(topic, partitions=partitions)
+
     def grow(self, topic, partitions):
         for future in self.admin.create_partitions([NewPartitions(topic, partitions)]).values():
             future.result(30)
@@ -32,7 +40,13 @@ class Kafka:
         return [name for name in self.admin.list_topics(timeout=10).topics if name.startswith(prefix)]
 
     def producer(self):
-        return Producer({"bootstrap.servers": self.address, "enable.idempotence": True, "linger.ms": 5})
+        return Producer({
+            "bootstrap.servers": self.address,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            # Topics grow under it.
+            "topic.metadata.refresh.interval.ms": 1000,
+        })
 
     def reader(self, topic):
         return Reader(self, topic)
@@ -61,7 +75,7 @@ class Reader:
         while not self.stopping.is_set():
             for message in self.consumer.consume(1000, 0.05):
                 if message.error() is None:
-                    self.rows.append(json.loads(message.value()))
+                    self.rows.append(row(message.value()))
                     self.seen.append(time.monotonic())
         self.consumer.close()
 
@@ -73,6 +87,15 @@ class Reader:
     def close(self):
         self.stopping.set()
         self.thread.join(10)
+
+
+def row(value):
+    """A row of results, its window's start as epoch milliseconds."""
+    found = json.loads(value)
+    if isinstance(found.get("w"), str):
+        start = datetime.datetime.fromisoformat(found["w"]).replace(tzinfo=datetime.UTC)
+        found["w"] = round(start.timestamp() * 1000)
+    return found
 
 
 class Load:

@@ -11,6 +11,7 @@ pub mod build;
 mod memory;
 pub mod reconcile;
 mod prepare;
+mod recollect;
 pub mod deletion;
 pub mod schedule;
 pub mod controller;

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use millrace_crds::StreamJob;
-use millrace_crds::status::{Copy, Phase, Revision, StreamJobStatus};
+use millrace_crds::status::{Copy, Phase, Revision, Step, StreamJobStatus};
 use millrace_crds::stream_job::{RestoreFrom, StreamJobSpec};
 use millrace_job_runtime::job::JobIdentity;
 use millrace_job_runtime::savepoint::compare::compare_plans;
@@ -52,6 +52,8 @@ const REAPPLY: Duration = Duration::from_secs(300);
 const REAPPLY_IN_OPERATION: Duration = Duration::from_secs(10);
 /// Between looks at an operation that waits for pods.
 const OPERATION_LOOK: Duration = Duration::from_secs(1);
+/// How long an operation is looked at that often while it waits for pods to become stable.
+const IMPATIENCE: Duration = Duration::from_secs(120);
 /// After something outside has failed.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 /// How old Secrets may be that a running job's topics are looked at with.
@@ -96,9 +98,21 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             Err(_) => ReadSecrets::default(),
         };
         // What an operation does next has to rest on what is there now.
-        let settled = status.operation.is_none() && status.revision.is_some();
+        let settled = status.revision.is_some() && self.is_calm(&status);
         let freshness = if settled { Freshness::Cached } else { Freshness::Live };
-        let mut observed = observe(&self.cluster.children(&namespace, &job.name_any(), freshness).await?);
+        let children = self.cluster.children(&namespace, &job.name_any(), freshness).await?;
+        if status.revision.is_none()
+            && status.operation.is_none()
+            && let Some(recollected) = self.recollect(&job, &children).await?
+        {
+            tracing::warn!(
+                namespace,
+                job = job.name_any(),
+                "the status of a job that runs was lost; it is found again"
+            );
+            return Ok(Progress::More(Box::new(self.cluster.write_status(&job, &recollected).await?)));
+        }
+        let mut observed = observe(&children);
         let addresses = observed.workers.iter().map(|worker| worker.address.clone()).collect();
         let statuses = self.surroundings.statuses(addresses).await;
         for (worker, status) in observed.workers.iter_mut().zip(statuses) {
@@ -336,9 +350,13 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         if before.0 != now.0
             && let Some(phase) = now.0
         {
+            tracing::info!(namespace = job.namespace(), job = job.name_any(), ?phase, "phase");
             let message = match &status.operation {
                 Some(operation) => format!("{} ({})", operation.id, format!("{:?}", operation.step).to_lowercase()),
-                None => "there is nothing to be done".to_owned(),
+                None => match &verdict.stalled {
+                    Some((_, message)) => message.clone(),
+                    None => "there is nothing to be done".to_owned(),
+                },
             };
             self.cluster.tell(job, Notice { warning: false, reason: format!("{phase:?}"), message }).await;
         }
@@ -375,14 +393,19 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
     /// When to look again at a job that nothing happens to.
     fn rest(&self, job: &StreamJob) -> Duration {
         let status = job.status.as_ref();
-        let operation = status.and_then(|status| status.operation.as_ref());
-        match operation {
-            Some(_) => OPERATION_LOOK,
-            None if status.is_some_and(|status| status.phase == Some(Phase::Running)) => {
-                self.settings.status_interval.min(self.settings.topics_interval)
-            }
-            None => RETRY.max(self.settings.topics_interval / 2),
+        match status {
+            Some(status) if !self.is_calm(status) => OPERATION_LOOK,
+            Some(status) if status.phase == Some(Phase::Pending) => RETRY.max(self.settings.topics_interval / 2),
+            _ => self.settings.status_interval.min(self.settings.topics_interval),
         }
+    }
+
+    /// Nothing is under way, or it has waited for pods for so long that looking all the time would not hurry them. What
+    /// changes about them is told by the watches.
+    fn is_calm(&self, status: &StreamJobStatus) -> bool {
+        status.operation.as_ref().is_none_or(|operation| {
+            operation.step == Step::Stabilising && self.since(operation.step_started_at.0) > IMPATIENCE
+        })
     }
 
     async fn make_savepoint(&self, job: StreamJob, id: String, observed: &Observed) -> Result<Progress> {
@@ -469,8 +492,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let digest =
             serde_json::to_string(&children.iter().map(|child| &child.object).collect::<Vec<_>>()).unwrap_or_default();
         let known = self.remember(job).applied;
-        let operation = job.status.as_ref().is_some_and(|status| status.operation.is_some());
-        let lasts = if operation { REAPPLY_IN_OPERATION } else { REAPPLY };
+        let calm = job.status.as_ref().is_none_or(|status| self.is_calm(status));
+        let lasts = if calm { REAPPLY } else { REAPPLY_IN_OPERATION };
         if known.is_some_and(|(applied, at)| applied == digest && self.since(at) < lasts) {
             return Ok(());
         }

@@ -46,7 +46,7 @@ pub fn wanted(job: &StreamJob, sql: &str, image: &str) -> Result<Wanted, Invalid
     let mut plan = planned.plan;
     check_tables(&mut plan)?;
     Ok(Wanted {
-        plan_hash: hash(&plan.masked()),
+        plan_hash: plan_hash(&plan),
         settings_hash: settings_hash(&spec),
         suspended: spec.desired_state == DesiredState::Suspended,
         warnings: planned.warnings.into_iter().map(|warning| warning.message).collect(),
@@ -148,9 +148,14 @@ pub fn reads_kafka(plan: &Plan) -> bool {
     plan.scans().any(|(_, scan)| scan.table.connector == Connector::Kafka)
 }
 
+/// Of a plan without its secrets.
+pub fn plan_hash(plan: &Plan) -> String {
+    hash(&plan.masked())
+}
+
 /// Of everything that pods are started with, except for what has a life of its own in the status: replicas, tasks and
 /// statements.
-fn settings_hash(spec: &StreamJobSpec) -> String {
+pub fn settings_hash(spec: &StreamJobSpec) -> String {
     let unsaid: StreamJobSpec = serde_json::from_value(serde_json::json!({"kafka": {"bootstrapServers": "-"}}))
         .expect("all else has a default");
     hash(&StreamJobSpec {

@@ -13,7 +13,7 @@ def scenario(function):
     return function
 
 
-def all():  # noqa: A001 - it is what it is
+def every():
     from . import deploy, faults, lifecycle, refusals  # noqa: F401 - they register themselves
 
     return list(_SCENARIOS)
@@ -47,10 +47,10 @@ class Surroundings:
               WITH ('connector' = 'kafka', 'topic' = '{events}', 'format' = 'json',
                     'properties.group.id' = '{events}', 'scan.startup.mode' = 'earliest-offset',
                     'scan.topic-partition-discovery.interval' = '1 s');
-            CREATE TABLE results (k STRING, w BIGINT, n BIGINT)
+            CREATE TABLE results (k STRING, w TIMESTAMP(3), n BIGINT)
               WITH ('connector' = 'kafka', 'topic' = '{results}', 'format' = 'json');
             INSERT INTO results
-              SELECT k, UNIX_TIMESTAMP(CAST(window_start AS STRING)) * 1000, {aggregate}
+              SELECT k, window_start, {aggregate}
               FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(t), INTERVAL '1' SECOND))
               GROUP BY k, window_start, window_end;
         """
@@ -117,5 +117,6 @@ class Surroundings:
         load.finish()
         until("all windows are written", lambda: len(reader.rows) >= len(load.expected), timeout)
         # What is doubled comes late.
-        until("the source is read", lambda: True)
+        until("the job is idle", lambda: all(job["status"].get("lag") == 0 for job in
+                                             self.cluster.list("streamjobs", self.namespace)))
         check_exact(load.expected, reader.rows)

@@ -19,19 +19,18 @@ def the_example_counts_what_its_producer_sends(s):
     """The example's own manifest, on the names of topics that it has, with its own producer."""
     manifest = (EXAMPLE / "actions-per-minute.yaml").read_text()
     for topic in ("user-events", "processed-events", "actions-dead"):
-        if not s.kafka.topics(topic):
-            s.kafka.create(topic)
+        s.kafka.create_anew(topic)
     manifest = manifest.replace("kafka:9092", s.kafka.address)
     s.cluster.kubectl("apply", "-n", s.namespace, "-f", "-", stdin=manifest)
     s.settled("actions-per-minute")
     reader = s.kafka.reader("processed-events")
     already = len(reader.rows)
     sent = subprocess.run(
-        [os.environ["MILLRACE_E2E_PYTHON"], str(EXAMPLE / "producer.py"), "--bootstrap-servers", s.kafka.address,
+        [os.environ["MILLRACE_E2E_PYTHON"], str(EXAMPLE / "producer.py"), "--kafka", s.kafka.address,
          "--seconds", "5", "--rate", "200"],
         capture_output=True, text=True, timeout=60, check=True,
     )
-    produced = int(sent.stdout.split("produced ")[1].split()[0])
+    produced = int(sent.stdout.split("produced ")[-1].split()[0])
     total = lambda: sum(row[count_column(row)] for row in reader.rows[already:])  # noqa: E731
     until(f"{produced} events are counted", lambda: total() >= produced, timeout=90)
     assert total() == produced, (total(), produced)

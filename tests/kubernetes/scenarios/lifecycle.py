@@ -144,3 +144,28 @@ def a_job_is_gone_with_its_topics_and_volumes(s):
     until("its volumes are gone", lambda: not s.cluster.list("pvc", s.namespace))
     assert not s.kafka.topics(f"{s.namespace}.ends.")
     assert json.loads(s.cluster.kubectl("get", "sts", "-n", s.namespace, "-o", "json"))["items"] == []
+
+
+@scenario
+def the_chart_upgrades_a_definition_of_an_earlier_release(s):
+    """From a chart with an older StreamJob, without an operator, to this one: the job runs on all the while."""
+    events, results = s.topics(partitions=2)
+    reader = s.kafka.reader(results)
+    with s.load(events, rate=200) as load:
+        s.cluster.apply(s.windows("older", events, results))
+        s.settled("older", pods=2)
+        before = {pod["metadata"]["uid"] for pod in s.pods("older")}
+        with s.installation.older_chart() as chart:
+            s.installation.install("replicas=0", chart=chart)
+        assert "finalSavepoint" not in definition(s), "the older definition is not in place"
+        s.installation.install()
+        assert "finalSavepoint" in definition(s)
+        s.settled("older", pods=2)
+        assert {pod["metadata"]["uid"] for pod in s.pods("older")} == before
+        s.exact(load, reader)
+    reader.close()
+
+
+def definition(s):
+    crd = json.loads(s.cluster.kubectl("get", "crd", "streamjobs.millrace.dev", "-o", "json"))
+    return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]

@@ -218,6 +218,23 @@ fn statements_that_do_not_come_to_run_are_rolled_back_with_the_state_that_they_w
 }
 
 #[test]
+fn a_status_that_is_lost_is_found_again_and_nothing_begins_anew() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.settle("other statements", "2.1", 4);
+    let (before, pods) = (bench.world.lock().status(), bench.world.lock().uids());
+    bench.world.lock().edit(|job| job.status = None);
+    bench.until("it is found", |world| world.status().revision.is_some());
+    for _ in 0..50 {
+        bench.round();
+    }
+    assert_eq!(bench.world.lock().status().revision, before.revision);
+    assert_eq!(bench.world.lock().uids(), pods, "pods were replaced");
+    bench.sound();
+}
+
+#[test]
 fn an_upgrade_that_would_lose_state_is_refused_while_the_job_runs_on() {
     let mut bench = Bench::new();
     bench.settle("the first start", "1.1", 4);

@@ -163,6 +163,10 @@ impl World {
         staying.map(|pod| format!("{}.{}", pod.incarnation, pod.generation)).collect()
     }
 
+    pub(super) fn uids(&self) -> Vec<u64> {
+        self.pods.iter().map(|pod| pod.uid).collect()
+    }
+
     pub(super) fn image(&self) -> Option<String> {
         self.pods.first().map(|pod| pod.image.clone())
     }
@@ -348,10 +352,9 @@ impl Cluster for Shared {
     async fn children(&self, _: &str, job: &str, _: Freshness) -> Result<Children> {
         let world = self.lock();
         let set = world.set.as_ref().map(|set| {
-            let replicas = &set["spec"]["replicas"];
-            serde_json::from_value(
-                json!({"metadata": {"name": job}, "spec": {"replicas": replicas, "selector": {}, "template": {}}}),
-            )
+            let (replicas, template) = (&set["spec"]["replicas"], &set["spec"]["template"]);
+            let spec = json!({"replicas": replicas, "selector": {}, "template": template});
+            serde_json::from_value(json!({"metadata": {"name": job}, "spec": spec}))
             .expect("a set")
         });
         Ok(Children { stateful_set: set, pods: world.pods.iter().map(|pod| world.pod(pod, job)).collect() })
