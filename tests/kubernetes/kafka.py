@@ -80,8 +80,8 @@ class Reader:
         self.consumer.close()
 
     def longest_pause(self, after):
-        """The longest time without a record, after a moment."""
-        times = [after] + [seen for seen in list(self.seen) if seen > after]
+        """The longest time without a record, from a moment until now."""
+        times = [after] + [seen for seen in list(self.seen) if seen > after] + [time.monotonic()]
         return max((b - a for a, b in zip(times, times[1:])), default=0)
 
     def close(self):

@@ -14,7 +14,7 @@ def scenario(function):
 
 
 def every():
-    from . import deploy, faults, lifecycle, refusals  # noqa: F401 - they register themselves
+    from . import deploy, faults, lifecycle, refusals, scale  # noqa: F401 - they register themselves
 
     return list(_SCENARIOS)
 
