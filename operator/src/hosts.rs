@@ -33,8 +33,8 @@ pub fn check_resolved(servers: &str) -> Result<(), String> {
     servers.split(',').map(|server| server.rsplit_once("://").map_or(server, |(_, server)| server).trim()).try_for_each(
         |server| {
             let host = host_of(server);
-            let resolved = (host, 0).to_socket_addrs().into_iter().flatten();
-            resolved.map(|address| check_address(host, address.ip())).collect()
+            let mut resolved = (host, 0).to_socket_addrs().into_iter().flatten();
+            resolved.try_for_each(|address| check_address(host, address.ip()))
         },
     )
 }

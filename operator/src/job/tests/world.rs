@@ -173,7 +173,7 @@ impl World {
 
     /// How far results are written, in the newest incarnation that has begun.
     pub(super) fn position(&self) -> u64 {
-        self.incarnations.values().filter(|one| one.begun).next_back().map_or(0, |one| one.position)
+        self.incarnations.values().rfind(|one| one.begun).map_or(0, |one| one.position)
     }
 
     pub(super) fn has_topics(&self) -> bool {
@@ -354,8 +354,7 @@ impl Cluster for Shared {
         let set = world.set.as_ref().map(|set| {
             let (replicas, template) = (&set["spec"]["replicas"], &set["spec"]["template"]);
             let spec = json!({"replicas": replicas, "selector": {}, "template": template});
-            serde_json::from_value(json!({"metadata": {"name": job}, "spec": spec}))
-            .expect("a set")
+            serde_json::from_value(json!({"metadata": {"name": job}, "spec": spec})).expect("a set")
         });
         Ok(Children { stateful_set: set, pods: world.pods.iter().map(|pod| world.pod(pod, job)).collect() })
     }
