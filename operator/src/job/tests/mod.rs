@@ -140,14 +140,18 @@ fn a_fault_at_any_write_delays_and_harms_nothing() {
     life(&mut bench);
     let writes = bench.world.lock().writes;
     assert!(writes > 50, "only {writes} writes: too few to mean anything");
-    for fault in FAULTS {
-        for at in 1..=writes {
-            let mut bench = Bench::new();
-            bench.world.lock().fault = Some((at, fault));
-            // Incarnations may be one further where an attempt was given up, so ends are waited for, not numbers.
-            life_in_any_numbers(&mut bench, at, fault);
+    std::thread::scope(|threads| {
+        for fault in FAULTS {
+            threads.spawn(move || {
+                for at in 1..=writes {
+                    let mut bench = Bench::new();
+                    bench.world.lock().fault = Some((at, fault));
+                    // Incarnations may be one further where an attempt was given up, so ends are waited for, not numbers.
+                    life_in_any_numbers(&mut bench, at, fault);
+                }
+            });
         }
-    }
+    });
 }
 
 fn life_in_any_numbers(bench: &mut Bench, at: u64, fault: Fault) {
@@ -223,7 +227,8 @@ fn a_status_that_is_lost_is_found_again_and_nothing_begins_anew() {
     bench.settle("the first start", "1.1", 4);
     bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
     bench.settle("other statements", "2.1", 4);
-    let (before, pods) = (bench.world.lock().status(), bench.world.lock().uids());
+    let before = bench.world.lock().status();
+    let pods = bench.world.lock().uids();
     bench.world.lock().edit(|job| job.status = None);
     bench.until("it is found", |world| world.status().revision.is_some());
     for _ in 0..50 {
