@@ -1,5 +1,7 @@
 """What users do, each as a function that fails where it does not go as they may expect."""
 
+import contextlib
+import json
 import uuid
 
 from cluster import until
@@ -85,8 +87,6 @@ class Surroundings:
         return found is not None and found["status"] == status
 
     def patch(self, name, spec, kind="streamjob"):
-        import json
-
         self.cluster.kubectl(
             "patch", kind, name, "-n", self.namespace, "--type=merge", "-p", json.dumps({"spec": spec})
         )
@@ -112,7 +112,21 @@ class Surroundings:
 
         return until(f"{name} runs" + (f" on {pods} pods" if pods else ""), met, timeout)
 
-    def exact(self, load, reader, timeout=60):
+    @contextlib.contextmanager
+    def counting(self, name, partitions=2, rate=400, starting=lambda: None, **spec):
+        """A job that counts events, which come all the while. In the end every window has to be there, exactly."""
+        events, results = self.topics(partitions)
+        reader = self.kafka.reader(results)
+        with self.load(events, rate=rate) as load:
+            job = Counting(self, name, events, results, spec, reader)
+            job.apply()
+            starting()
+            self.settled(name, pods=spec.get("replicas") or partitions)
+            yield job
+            self.exact(load, reader)
+        reader.close()
+
+    def exact(self, load, reader, timeout=90):
         """Ends the load, waits for all windows, and checks every one."""
         load.finish()
         until("all windows are written", lambda: len(reader.rows) >= len(load.expected), timeout)
@@ -120,3 +134,20 @@ class Surroundings:
         until("the job is idle", lambda: all(job["status"].get("lag") == 0 for job in
                                              self.cluster.list("streamjobs", self.namespace)))
         check_exact(load.expected, reader.rows)
+
+
+class Counting:
+    """A job under load."""
+
+    def __init__(self, surroundings, name, events, results, spec, reader):
+        self.surroundings, self.name, self.events, self.results = surroundings, name, events, results
+        self.spec, self.reader = spec, reader
+
+    def apply(self, **changed):
+        """The job's manifest, with what is changed of it."""
+        settings = {**self.spec, **changed}
+        self.surroundings.cluster.apply(self.surroundings.windows(self.name, self.events, self.results, **settings))
+
+    def pause(self, since):
+        """How long no results came, at most."""
+        return f"{self.reader.longest_pause(since):.1f} s"

@@ -14,16 +14,12 @@ COMPONENT = pathlib.Path(__file__).resolve().parents[2] / "testbed" / "kubernete
 
 @scenario
 def the_operator_is_killed_in_the_middle_of_each_operation(s):
-    events, results = s.topics(partitions=4)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=500) as load:
-        s.cluster.apply(s.windows("survives", events, results, replicas=1))
-        killed_at(s, "survives", ["Preparing", "Starting", "Stabilising"])
-        s.settled("survives", pods=1)
+    deploying = lambda: killed_at(s, "survives", ["Preparing", "Starting", "Stabilising"])  # noqa: E731
+    with s.counting("survives", partitions=4, rate=500, starting=deploying, replicas=1) as job:
         s.cluster.kubectl("scale", "streamjob/survives", "--replicas=3", "-n", s.namespace)
         killed_at(s, "survives", ["Starting", "Stabilising"])
         s.settled("survives", pods=3)
-        s.cluster.apply(s.windows("survives", events, results, aggregate="ABS(COUNT(*))", replicas=3))
+        job.apply(aggregate="ABS(COUNT(*))", replicas=3)
         killed_at(s, "survives", ["Savepointing", "Stopping", "Starting"])
         s.settled("survives", pods=3)
         s.patch("survives", {"desiredState": "Suspended"})
@@ -32,8 +28,6 @@ def the_operator_is_killed_in_the_middle_of_each_operation(s):
         s.patch("survives", {"desiredState": "Running"})
         killed_at(s, "survives", ["Stabilising"])
         s.settled("survives", pods=3)
-        s.exact(load, reader)
-    reader.close()
 
 
 def killed_at(s, name, steps):
@@ -51,30 +45,18 @@ def killed_at(s, name, steps):
 
 @scenario
 def pods_are_killed_under_load(s):
-    events, results = s.topics(partitions=4)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=1000) as load:
-        s.cluster.apply(s.windows("killed", events, results, replicas=2))
-        s.settled("killed", pods=2)
+    with s.counting("killed", partitions=4, rate=1000, replicas=2) as job:
         for pod in ("killed-0", "killed-1", "killed-0"):
             at = time.monotonic()
             s.cluster.kubectl("delete", "pod", pod, "-n", s.namespace, "--grace-period=0", "--force")
             s.settled("killed", pods=2)
-            print(f"    {pod}: longest pause of output {reader.longest_pause(at):.1f} s")
-        s.exact(load, reader)
-    reader.close()
+            print(f"    {pod}: longest pause of output {job.pause(at)}")
 
 
 @scenario
 def a_kubelet_that_starts_again_disturbs_nothing(s):
-    events, results = s.topics(partitions=2)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=400) as load:
-        s.cluster.apply(s.windows("stays", events, results))
-        s.settled("stays", pods=2)
+    with s.counting("stays"):
         before = {pod["metadata"]["uid"] for pod in s.pods("stays")}
         subprocess.run([str(COMPONENT), "restart", "kubelet"], check=True, timeout=120, env=os.environ)
         s.settled("stays", pods=2)
         assert {pod["metadata"]["uid"] for pod in s.pods("stays")} == before
-        s.exact(load, reader)
-    reader.close()

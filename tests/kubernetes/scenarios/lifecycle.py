@@ -10,83 +10,54 @@ from . import scenario
 
 @scenario
 def scale_under_load_is_exact(s):
-    events, results = s.topics(partitions=4)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=1000) as load:
-        s.cluster.apply(s.windows("scales", events, results, replicas=1))
-        s.settled("scales", pods=1)
+    with s.counting("scales", partitions=4, rate=1000, replicas=1) as job:
         for replicas in (4, 2):
             at = time.monotonic()
             s.cluster.kubectl("scale", "streamjob/scales", f"--replicas={replicas}", "-n", s.namespace)
             s.settled("scales", pods=replicas)
-            print(f"    to {replicas} pods: longest pause of output {reader.longest_pause(at):.1f} s")
-        s.exact(load, reader)
-    reader.close()
+            print(f"    to {replicas} pods: longest pause of output {job.pause(at)}")
 
 
 @scenario
 def an_upgrade_of_the_statements_is_exact(s):
-    events, results = s.topics(partitions=4)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=1000) as load:
-        s.cluster.apply(s.windows("upgrades", events, results, replicas=2))
-        s.settled("upgrades", pods=2)
+    with s.counting("upgrades", partitions=4, rate=1000, replicas=2) as job:
         at = time.monotonic()
-        s.cluster.apply(s.windows("upgrades", events, results, aggregate="ABS(COUNT(*))", replicas=2))
+        job.apply(aggregate="ABS(COUNT(*))")
         status = s.settled("upgrades", pods=2)
         assert status["revision"]["incarnation"] == 2, status
         assert status["lastSavepoint"]["url"] == status["revision"]["restoredFrom"], status
-        print(f"    from {status['lastSavepoint']['url']}: longest pause of output {reader.longest_pause(at):.1f} s")
-        s.exact(load, reader)
-    reader.close()
+        print(f"    from {status['lastSavepoint']['url']}: longest pause of output {job.pause(at)}")
 
 
 @scenario
 def an_incompatible_upgrade_is_refused_while_the_job_runs_on(s):
-    events, results = s.topics(partitions=2)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=400) as load:
-        s.cluster.apply(s.windows("refuses", events, results))
+    with s.counting("refuses") as job:
         before = s.settled("refuses", pods=2)
         # The table of counts would have to become one of something else.
-        s.cluster.apply(s.windows("refuses", events, results, aggregate="MAX(CAST(id AS INT))"))
+        job.apply(aggregate="MAX(CAST(id AS INT))")
         until("it is refused", lambda: s.says("refuses", "UpgradeRefused"))
         assert "dropped" in s.condition("refuses", "UpgradeRefused")["message"]
         assert s.status("refuses")["revision"] == before["revision"]
-        s.cluster.apply(s.windows("refuses", events, results))
+        job.apply()
         s.settled("refuses", pods=2)
-        s.exact(load, reader)
-    reader.close()
 
 
 @scenario
 def a_broken_image_is_rolled_back(s):
-    events, results = s.topics(partitions=2)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=400) as load:
-        s.cluster.apply(s.windows("rolls", events, results, upgrade={"stableWithin": "15s"}))
-        s.settled("rolls", pods=2)
+    with s.counting("rolls", upgrade={"stableWithin": "15s"}):
         s.patch("rolls", {"pod": {"image": "docker.io/library/millrace:none", "imagePullPolicy": "Never"}})
         until("it is rolled back", lambda: s.says("rolls", "RolledBack"), timeout=90)
         until("the old image runs", lambda: s.says("rolls", "Ready") and "operation" not in s.status("rolls"), timeout=90)
-        s.exact(load, reader)
-    reader.close()
 
 
 @scenario
 def suspend_and_resume(s):
-    events, results = s.topics(partitions=2)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=400) as load:
-        s.cluster.apply(s.windows("rests", events, results))
-        s.settled("rests", pods=2)
+    with s.counting("rests"):
         s.patch("rests", {"desiredState": "Suspended"})
         until("it is suspended", lambda: s.status("rests")["phase"] == "Suspended" and not s.pods("rests"))
         assert s.status("rests")["lastSavepoint"]["url"]
         s.patch("rests", {"desiredState": "Running"})
         s.settled("rests", pods=2)
-        s.exact(load, reader)
-    reader.close()
 
 
 @scenario
@@ -149,11 +120,7 @@ def a_job_is_gone_with_its_topics_and_volumes(s):
 @scenario
 def the_chart_upgrades_a_definition_of_an_earlier_release(s):
     """From a chart with an older StreamJob, without an operator, to this one: the job runs on all the while."""
-    events, results = s.topics(partitions=2)
-    reader = s.kafka.reader(results)
-    with s.load(events, rate=200) as load:
-        s.cluster.apply(s.windows("older", events, results))
-        s.settled("older", pods=2)
+    with s.counting("older", rate=200):
         before = {pod["metadata"]["uid"] for pod in s.pods("older")}
         with s.installation.older_chart() as chart:
             s.installation.install("replicas=0", chart=chart)
@@ -162,8 +129,6 @@ def the_chart_upgrades_a_definition_of_an_earlier_release(s):
         assert "finalSavepoint" in definition(s)
         s.settled("older", pods=2)
         assert {pod["metadata"]["uid"] for pod in s.pods("older")} == before
-        s.exact(load, reader)
-    reader.close()
 
 
 def definition(s):
