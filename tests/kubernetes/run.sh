@@ -14,5 +14,7 @@ python=$("$root/scripts/python-env.sh")
 # Debug information makes the image ten times as large.
 strip -o "$CARGO_TARGET_DIR/debug/millrace-stripped" "$CARGO_TARGET_DIR/debug/millrace"
 
+# kubectl finds its plug-in there.
+export PATH=$CARGO_TARGET_DIR/debug:$PATH
 export MILLRACE_E2E_BINARY=$CARGO_TARGET_DIR/debug/millrace-stripped MILLRACE_E2E_PYTHON=$python
 exec "$testbed/kubernetes/run.sh" "$here/with-kafka.sh" "$python" "$here/e2e.py" "$@"

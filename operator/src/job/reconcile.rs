@@ -10,7 +10,7 @@ use super::observed::{Observed, observe};
 use super::schedule;
 use super::status::{Report, complete, is_news};
 use super::wanted::{self, Invalid, Wanted, wanted};
-use crate::cluster::{Cluster, ClusterError, Freshness, Notice};
+use crate::cluster::{Cluster, ClusterError, Freshness, Kind, Notice};
 use crate::names::{self, FINALIZER, JOB_KEY, SPEC_KEY, TOKEN_KEY};
 use crate::settings::Settings;
 use crate::surroundings::{JobRequest, Place, ReadSecrets, Surroundings, Trouble, worker_url};
@@ -453,7 +453,12 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             && let Some(made) = self.made(job, revision).await?
         {
             let secrets = wanted::secrets(&made.spec, &made.file.written().plan);
-            self.apply(job, revision, &made.spec, &secrets, 0).await?;
+            // Only that: in a namespace that goes, others can't be made any more.
+            let children = build::children(job, revision, &made.spec, &secrets, 0);
+            for child in children.iter().filter(|child| child.kind == Kind::StatefulSet) {
+                self.cluster.apply(&job.namespace().unwrap_or_default(), child).await?;
+            }
+            self.update(job, |memory| memory.applied = None);
         }
         Ok(())
     }
@@ -463,7 +468,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             return self.trouble(job, "the ConfigMap of the revision is gone".to_owned()).await;
         };
         let secrets = wanted::secrets(&made.spec, &made.file.written().plan);
-        self.apply(&job, &revision, &made.spec, &secrets, revision.replicas).await?;
+        self.apply(&job, &revision, &made.spec, &secrets).await?;
         let namespace = job.namespace().unwrap_or_default();
         let mut outdated = observed.others(&names::revision(revision.incarnation, revision.generation));
         outdated.extend(observed.stopped());
@@ -486,9 +491,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         revision: &Revision,
         spec: &StreamJobSpec,
         secrets: &BTreeSet<String>,
-        replicas: u32,
     ) -> Result<()> {
-        let children = build::children(job, revision, spec, secrets, replicas);
+        let children = build::children(job, revision, spec, secrets, revision.replicas);
         let digest =
             serde_json::to_string(&children.iter().map(|child| &child.object).collect::<Vec<_>>()).unwrap_or_default();
         let known = self.remember(job).applied;

@@ -95,6 +95,22 @@ def savepoint(s, name):
 
 
 @scenario
+def kubectl_millrace_tells_and_changes(s):
+    plugin = lambda *what: s.cluster.kubectl("millrace", *what, "-n", s.namespace)  # noqa: E731
+    with s.counting("plugged"):
+        told = plugin("status", "plugged")
+        assert "Running, 2 of 2 pods ready" in told and "plugged-1: Running, tasks 1" in told, told
+        assert "GlobalWindowAggregate" in plugin("plan", "plugged")
+        assert "bytes" in plugin("savepoint", "plugged", "--name", "by-hand")
+        assert savepoint(s, "by-hand")["phase"] == "Completed"
+        generation = s.status("plugged")["revision"]["generation"]
+        plugin("restart", "plugged")
+        until("another generation", lambda: s.status("plugged")["revision"]["generation"] == generation + 1)
+        s.settled("plugged", pods=2)
+        assert "plugged-0" in plugin("logs", "plugged", "--tail", "1")
+
+
+@scenario
 def a_namespace_that_is_deleted_does_not_hang(s):
     events, results = s.topics(partitions=2)
     s.cluster.apply(s.windows("goes", events, results))
