@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 
 from cluster import Failed, until
 
@@ -59,14 +60,16 @@ class Installation:
     def show(self):
         try:
             print(self.cluster.kubectl("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=millrace-operator",
-                                       "--tail=40"))
+                                       "--tail=200"))
             print(self.cluster.kubectl("get", "sj,sp,sts,pods", "-A"))
             for job in json.loads(self.cluster.kubectl("get", "sj", "-A", "-o", "json"))["items"]:
                 print(json.dumps(job.get("status"), indent=1))
                 namespace = job["metadata"]["namespace"]
                 for pod in self.cluster.list("pods", namespace):
                     print(self.cluster.kubectl("logs", "-n", namespace, pod["metadata"]["name"], "--tail=15"))
-        except Failed as failure:
+                    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8081/api/v1/status", timeout=2) as told:
+                        print(told.read().decode())
+        except (Failed, OSError, KeyError) as failure:
             print(failure)
 
 

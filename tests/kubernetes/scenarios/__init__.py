@@ -4,7 +4,7 @@ import contextlib
 import json
 import uuid
 
-from cluster import until
+from cluster import Failed, until
 from kafka import Load, check_exact
 
 _SCENARIOS = []
@@ -129,7 +129,12 @@ class Surroundings:
     def exact(self, load, reader, timeout=90):
         """Ends the load, waits for all windows, and checks every one."""
         load.finish()
-        until("all windows are written", lambda: len(reader.rows) >= len(load.expected), timeout)
+        try:
+            until("all windows are written", lambda: len(reader.rows) >= len(load.expected), timeout)
+        except Failed:
+            # Which are missing says more.
+            check_exact(load.expected, reader.rows)
+            raise
         # What is doubled comes late.
         until("the job is idle", lambda: all(job["status"].get("lag") == 0 for job in
                                              self.cluster.list("streamjobs", self.namespace)))
