@@ -86,7 +86,7 @@ pub struct Restore {
 
 /// A version of the job that pods run. An incarnation has a state of its own, and starts from a savepoint of the one
 /// before; generations of it share it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
     pub incarnation: u32,

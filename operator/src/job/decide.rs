@@ -4,7 +4,7 @@
 
 use super::observed::Observed;
 use super::operation::{at, begin, next};
-use super::wanted::{Invalid, Wanted};
+use super::wanted::{Invalid, Wanted, replicas};
 use crate::names;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use millrace_crds::status::{Operation, OperationKind, Phase, Refused, Revision, Step, StreamJobStatus};
@@ -193,7 +193,7 @@ impl Situation<'_> {
             || !suspends
                 && (wanted.plan_hash != target.plan_hash
                     || wanted.settings_hash != target.settings_hash
-                    || replicas(wanted, target.parallelism) != target.replicas);
+                    || replicas(&wanted.spec, target.parallelism) != target.replicas);
         if !changed {
             return None;
         }
@@ -455,18 +455,12 @@ fn fresh(wanted: &Wanted, parallelism: u32) -> Revision {
     Revision {
         incarnation: 1,
         generation: 1,
-        replicas: replicas(wanted, parallelism),
+        replicas: replicas(&wanted.spec, parallelism),
         parallelism,
         plan_hash: wanted.plan_hash.clone(),
         settings_hash: wanted.settings_hash.clone(),
         restored_from: None,
     }
-}
-
-/// Pods: as many as asked for, but none without a task.
-fn replicas(wanted: &Wanted, parallelism: u32) -> u32 {
-    let asked = wanted.spec.replicas.and_then(|replicas| u32::try_from(replicas).ok());
-    asked.unwrap_or(parallelism).clamp(1, parallelism.max(1))
 }
 
 fn next_generation(target: &Revision, current: &Revision) -> Revision {

@@ -2,17 +2,15 @@
 //! deadline, after which it is left, so that neither an object nor its namespace waits for a Kafka that is gone. Pods,
 //! volumes and configuration go by their owner.
 
-use super::observed::observe;
 use super::reconcile::{Context, Result};
 use super::wanted;
 use crate::cluster::{Cluster, Freshness, Notice};
-use crate::surroundings::{Surroundings, Trouble, worker_url};
+use crate::surroundings::{Surroundings, Trouble};
 use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt;
 use millrace_crds::StreamJob;
 use millrace_crds::status::Revision;
 use millrace_crds::stream_job::DeletionPolicy;
-use millrace_job_runtime::job::JobIdentity;
 use millrace_launch::savepoint::Request;
 use std::time::Duration;
 
@@ -30,11 +28,7 @@ pub(super) async fn delete<C: Cluster, S: Surroundings>(context: &Context<C, S>,
     let revision = job.status.as_ref().and_then(|status| status.revision.clone());
     let Some(revision) = revision else { return release(context, job).await };
 
-    let mut observed = observe(&context.cluster.children(&namespace, &name, Freshness::Live).await?);
-    let addresses = observed.workers.iter().map(|worker| worker.address.clone()).collect();
-    for (worker, status) in observed.workers.iter_mut().zip(context.surroundings.statuses(addresses).await) {
-        worker.status = status;
-    }
+    let observed = context.observe(&context.cluster.children(&namespace, &name, Freshness::Live).await?).await;
     let allowed = job
         .spec
         .final_savepoint
@@ -46,7 +40,7 @@ pub(super) async fn delete<C: Cluster, S: Surroundings>(context: &Context<C, S>,
     {
         let left = Duration::try_from(deadline - since).unwrap_or(Duration::ZERO);
         let request = Request {
-            workers: observed.workers.iter().filter_map(|worker| worker.address.as_deref()).map(worker_url).collect(),
+            workers: observed.urls(),
             token: Some(token),
             id: format!("final-{}", (context.now)().as_second()),
             to: wanted::savepoint_location(&job.spec),
@@ -89,13 +83,7 @@ async fn delete_topics<C: Cluster, S: Surroundings>(
     job: &StreamJob,
     revision: &Revision,
 ) -> Result<std::result::Result<(), Trouble>> {
-    let identity = JobIdentity {
-        namespace: job.namespace().unwrap_or_default(),
-        name: job.name_any(),
-        uid: job.uid().unwrap_or_default(),
-        incarnation: revision.incarnation,
-        generation: revision.generation,
-    };
+    let identity = Context::<C, S>::identity(job, revision);
     // The Kafka that it runs on, which need not be the one that the object names by now.
     let (kafka, secrets) = match context.made(job, revision).await? {
         Some(made) => {

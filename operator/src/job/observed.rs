@@ -3,6 +3,7 @@
 
 use crate::cluster::Children;
 use crate::names::REVISION_LABEL;
+use crate::surroundings::worker_url;
 use crate::worker_status::WorkerStatus;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
@@ -115,6 +116,11 @@ impl Worker {
 }
 
 impl Observed {
+    /// Where the workers take requests.
+    pub fn urls(&self) -> Vec<String> {
+        self.workers.iter().filter_map(|worker| worker.address.as_deref()).map(worker_url).collect()
+    }
+
     /// Pods that do not belong to a revision.
     pub fn others(&self, revision: &str) -> Vec<(String, String)> {
         let others = self.workers.iter().filter(|worker| worker.revision != revision && !worker.deleting);

@@ -18,22 +18,13 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let Some((Ok(incarnation), Ok(generation))) = numbers.map(|(i, g)| (i.parse(), g.parse())) else {
             return Ok(None);
         };
-        let named = Revision {
-            incarnation,
-            generation,
-            replicas: 1,
-            parallelism: 1,
-            plan_hash: String::new(),
-            settings_hash: String::new(),
-            restored_from: None,
-        };
+        let named = Revision { incarnation, generation, ..Revision::default() };
         let Some(made) = self.made(job, &named).await? else { return Ok(None) };
         let written = made.file.written();
         let parallelism = written.parallelism.unwrap_or(1);
         let suspended = set.spec.replicas == Some(0);
-        let asked = made.spec.replicas.and_then(|replicas| u32::try_from(replicas).ok());
         let revision = Revision {
-            replicas: asked.unwrap_or(parallelism).clamp(1, parallelism),
+            replicas: wanted::replicas(&made.spec, parallelism),
             parallelism,
             plan_hash: wanted::plan_hash(&written.plan),
             settings_hash: wanted::settings_hash(&made.spec),

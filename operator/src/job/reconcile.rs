@@ -8,12 +8,12 @@ use super::deletion;
 use super::memory::Memory;
 use super::observed::{Observed, observe};
 use super::schedule;
-use super::status::{Report, complete, is_news};
+use super::status::{Report, complete, is_news, seconds};
 use super::wanted::{self, Invalid, Wanted, wanted};
-use crate::cluster::{Cluster, ClusterError, Freshness, Kind, Notice};
+use crate::cluster::{Children, Cluster, ClusterError, Freshness, Kind, Notice};
 use crate::names::{self, FINALIZER, JOB_KEY, SPEC_KEY, TOKEN_KEY};
 use crate::settings::Settings;
-use crate::surroundings::{JobRequest, Place, ReadSecrets, Surroundings, Trouble, worker_url};
+use crate::surroundings::{JobRequest, Place, ReadSecrets, Surroundings, Trouble};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -112,12 +112,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             );
             return Ok(Progress::More(Box::new(self.cluster.write_status(&job, &recollected).await?)));
         }
-        let mut observed = observe(&children);
-        let addresses = observed.workers.iter().map(|worker| worker.address.clone()).collect();
-        let statuses = self.surroundings.statuses(addresses).await;
-        for (worker, status) in observed.workers.iter_mut().zip(statuses) {
-            worker.status = status;
-        }
+        let observed = self.observe(&children).await;
         let restore_from = self.restore_from(&job).await?;
         let (parallelism, comparison) = match &wanted {
             Ok(wanted) => {
@@ -143,6 +138,17 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             return Ok(Progress::More(Box::new(job)));
         }
         self.act(job, decision, wanted, &observed, &secrets).await
+    }
+
+    /// What there is, and what the workers say of themselves.
+    pub(crate) async fn observe(&self, children: &Children) -> Observed {
+        let mut observed = observe(children);
+        let addresses = observed.workers.iter().map(|worker| worker.address.clone()).collect();
+        let statuses = self.surroundings.statuses(addresses).await;
+        for (worker, status) in observed.workers.iter_mut().zip(statuses) {
+            worker.status = status;
+        }
+        observed
     }
 
     /// What the object asks for.
@@ -227,7 +233,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
                 return Some(found);
             }
         }
-        let first = Revision { incarnation: 1, generation: 1, ..empty_revision() };
+        let first = Revision { incarnation: 1, generation: 1, ..Revision::default() };
         let request = JobRequest {
             identity: Self::identity(job, &first),
             spec: wanted.spec.clone(),
@@ -411,9 +417,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
     async fn make_savepoint(&self, job: StreamJob, id: String, observed: &Observed) -> Result<Progress> {
         let made = match self.token(&job).await? {
             Some(token) => {
-                let addresses = observed.workers.iter().filter_map(|worker| worker.address.as_deref());
                 let request = SavepointRequest {
-                    workers: addresses.map(worker_url).collect(),
+                    workers: observed.urls(),
                     token: Some(token),
                     id,
                     to: wanted::savepoint_location(&job.spec),
@@ -430,8 +435,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             Ok(location) => {
                 operation.savepoint = Some(location.clone());
                 operation.message = None;
-                let now = Timestamp::from_second((self.now)().as_second()).unwrap_or_default();
-                status.last_savepoint = Some(Copy { time: Time(now), url: Some(location) });
+                status.last_savepoint = Some(Copy { time: Time(seconds((self.now)())), url: Some(location) });
             }
             Err(trouble) => operation.message = Some(trouble.to_string()),
         }
@@ -556,18 +560,6 @@ pub(super) enum Progress {
     /// Decide again.
     More(Box<StreamJob>),
     Rest(Duration),
-}
-
-fn empty_revision() -> Revision {
-    Revision {
-        incarnation: 1,
-        generation: 1,
-        replicas: 1,
-        parallelism: 1,
-        plan_hash: String::new(),
-        settings_hash: String::new(),
-        restored_from: None,
-    }
 }
 
 /// So that the controller can share it.

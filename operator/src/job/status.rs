@@ -165,7 +165,8 @@ fn set(conditions: &mut Vec<Condition>, kind: &str, met: bool, reason: String, m
     }
 }
 
-fn seconds(now: Timestamp) -> Timestamp {
+/// As the API server keeps times.
+pub(crate) fn seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 

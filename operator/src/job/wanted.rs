@@ -6,7 +6,7 @@ use crate::hosts;
 use crate::names::NAME_MAX;
 use millrace_crds::StreamJob;
 use millrace_crds::stream_job::{DesiredState, ObjectStore, StreamJobSpec};
-use millrace_planner::plan::{Connector, Plan};
+use millrace_planner::plan::Plan;
 use millrace_planner::{PlanOptions, plan_script};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -137,15 +137,16 @@ pub fn secrets(spec: &StreamJobSpec, plan: &Plan) -> BTreeSet<String> {
     names
 }
 
+/// Pods: as many as asked for, but none without a task.
+pub fn replicas(spec: &StreamJobSpec, parallelism: u32) -> u32 {
+    let asked = spec.replicas.and_then(|replicas| u32::try_from(replicas).ok());
+    asked.unwrap_or(parallelism).clamp(1, parallelism.max(1))
+}
+
 /// Where the job's savepoints go.
 pub fn savepoint_location(spec: &StreamJobSpec) -> String {
     let storage = spec.savepoint.as_ref().and_then(|savepoint| savepoint.storage.as_ref());
     storage.and_then(|storage| storage.object_store.as_ref()).map_or("kafka:".to_owned(), |store| store.url.clone())
-}
-
-/// Whether the job has sources whose partitions could give it its number of tasks.
-pub fn reads_kafka(plan: &Plan) -> bool {
-    plan.scans().any(|(_, scan)| scan.table.connector == Connector::Kafka)
 }
 
 /// Of a plan without its secrets.

@@ -2,12 +2,12 @@
 //! can't be made is tried a few times and then says why.
 
 use crate::cluster::{Cluster, ClusterError, Freshness, in_namespace};
-use crate::job::observed::observe;
 use crate::job::reconcile::{Context, ReconcileError, Shared};
+use crate::job::status::seconds;
 use crate::job::wanted;
 use crate::metrics::Metrics;
 use crate::names::FINALIZER;
-use crate::surroundings::{Place, Surroundings, Trouble, worker_url};
+use crate::surroundings::{Place, Surroundings, Trouble};
 use futures_util::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -93,11 +93,8 @@ async fn make<C: Cluster, S: Surroundings>(
     let Some(revision) = running else {
         return wait(context, &savepoint, status, "JobBusy", "the job is being changed, or does not run yet").await;
     };
-    let mut observed = observe(&context.cluster.children(&namespace, &job.name_any(), Freshness::Live).await?);
-    let addresses = observed.workers.iter().map(|worker| worker.address.clone()).collect();
-    for (worker, status) in observed.workers.iter_mut().zip(context.surroundings.statuses(addresses).await) {
-        worker.status = status;
-    }
+    let children = context.cluster.children(&namespace, &job.name_any(), Freshness::Live).await?;
+    let observed = context.observe(&children).await;
     if !observed.all_running(revision.replicas) {
         return wait(context, &savepoint, status, "WorkersNotRunning", "all workers of the job have to run").await;
     }
@@ -105,7 +102,7 @@ async fn make<C: Cluster, S: Surroundings>(
         return wait(context, &savepoint, status, "NoToken", "the Secret with the workers' token is gone").await;
     };
     let attempts = status.attempts + 1;
-    let now = now(context);
+    let now = seconds((context.now)());
     let begun = SavepointStatus {
         observed_generation: savepoint.metadata.generation,
         phase: Some(SavepointPhase::InProgress),
@@ -116,7 +113,7 @@ async fn make<C: Cluster, S: Surroundings>(
     let savepoint = context.cluster.write_savepoint_status(&savepoint, &begun).await?;
     let id: String = format!("{}-{attempts}", savepoint.uid().unwrap_or_default());
     let request = Request {
-        workers: observed.workers.iter().filter_map(|worker| worker.address.as_deref()).map(worker_url).collect(),
+        workers: observed.urls(),
         token: Some(token),
         id,
         to: wanted::savepoint_location(&job.spec),
@@ -165,7 +162,7 @@ async fn wait<C: Cluster, S: Surroundings>(
 ) -> Result<Action, ReconcileError> {
     let known = status.conditions.iter().any(|condition| condition.reason == reason);
     if !known || status.phase.is_none() {
-        let now = now(context);
+        let now = seconds((context.now)());
         let written = SavepointStatus {
             observed_generation: savepoint.metadata.generation,
             phase: Some(SavepointPhase::Pending),
@@ -185,7 +182,7 @@ fn ended<C: Cluster, S: Surroundings>(
     reason: &str,
     message: String,
 ) -> SavepointStatus {
-    let now = now(context);
+    let now = seconds((context.now)());
     SavepointStatus {
         observed_generation: savepoint.metadata.generation,
         phase: Some(phase),
@@ -204,11 +201,6 @@ fn condition(savepoint: &Savepoint, ready: bool, reason: &str, message: String, 
         observed_generation: savepoint.metadata.generation,
         last_transition_time: Time(now),
     }
-}
-
-fn now<C, S>(context: &Context<C, S>) -> Timestamp {
-    let now = (context.now)();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// How a savepoint of a job is got to; None: nothing is known of the job any more.
