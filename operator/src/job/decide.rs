@@ -17,7 +17,8 @@ pub struct Situation<'a> {
     pub wanted: Result<&'a Wanted, &'a Invalid>,
     /// Of the wanted job, by its topics; None where nobody has looked. The error says what is missing.
     pub parallelism: Option<Result<u32, String>>,
-    /// What would become of the state under the wanted plan; None where it is the same plan.
+    /// What would become of the state under the wanted plan, the running job's or that of the savepoint that a first start is
+    /// from; None where it is the same plan, or there is none.
     pub comparison: Option<Result<(), String>>,
     /// Where the first start takes its state from, as far as it can be said.
     pub restore_from: Result<Option<String>, String>,
@@ -131,6 +132,9 @@ impl Situation<'_> {
             Ok(from) => from.clone(),
             Err(message) => return self.pending("SavepointUnavailable", message),
         };
+        if let Some(Err(message)) = &self.comparison {
+            return self.pending("RestoreRefused", message);
+        }
         match &self.parallelism {
             None => self.pending("TopicsUnavailable", "the topics have not been looked at yet"),
             Some(Err(message)) => self.pending("TopicsUnavailable", message),

@@ -7,7 +7,7 @@ use super::reconcile::Context;
 use crate::settings::Settings;
 use millrace_crds::StreamJob;
 use millrace_crds::status::Phase;
-use millrace_crds::stream_job::{DesiredState, UpgradeMode};
+use millrace_crds::stream_job::{DesiredState, RestoreFrom, UpgradeMode};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,6 +269,23 @@ fn a_mistake_in_the_first_version_can_be_corrected() {
     });
     bench.until("it runs", |world| world.status().phase == Some(Phase::Running) && world.status().operation.is_none());
     bench.sound();
+}
+
+#[test]
+fn a_job_does_not_start_from_a_savepoint_that_its_plan_can_not_read() {
+    let mut bench = Bench::new();
+    bench.world.lock().incompatible = true;
+    let from = RestoreFrom { savepoint: None, url: Some("kafka:other".to_owned()) };
+    bench.world.lock().edit(|job| job.spec.restore_from = Some(from));
+    bench.until("it is said", |world| {
+        let said = |kind: &str| world.status().conditions.into_iter().find(|c| c.type_ == kind && c.status == "True");
+        said("Stalled").is_some_and(|stalled| stalled.message.contains("can't go on from this savepoint"))
+    });
+    for _ in 0..20 {
+        bench.round();
+    }
+    assert_eq!(bench.world.lock().pods(), Vec::<String>::new());
+    assert!(!bench.world.lock().has_topics());
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub(super) struct World {
     pub(super) fault: Option<(u64, Fault)>,
     pub(super) crashed: bool,
     pub(super) savepoints_fail: bool,
+    /// What a plan may not go on from.
+    pub(super) incompatible: bool,
     /// What must never be.
     pub(super) violations: Vec<String>,
     /// Where a restart without state begins, as that is asked for.
@@ -495,7 +497,10 @@ impl Surroundings for Shared {
     }
 
     async fn permits(&self, _: Place, _: Plan, _: bool) -> Outcome<String> {
-        Ok(String::new())
+        match self.lock().incompatible {
+            true => Err(Trouble::Invalid("the plan can't go on from this savepoint".to_owned())),
+            false => Ok(String::new()),
+        }
     }
 
     async fn savepoint_size(&self, _: Place) -> Outcome<SavepointSize> {
