@@ -1,6 +1,6 @@
 //! What the operator reports about a `StreamJob`. Written at every step of a reconciliation, read by people
 //! and tools; nothing decides by it what to do next but `operation`, which is written before acting, and what it has
-//! settled: `revision`, `stable` and `lastSavepoint`.
+//! settled: `revision`, `stable`, `refused` and `suspendedWith`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -31,6 +31,9 @@ pub struct StreamJobStatus {
     pub last_checkpoint: Option<Copy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_savepoint: Option<Copy>,
+    /// The savepoint that a suspended job stopped with: what other statements, or another parallelism, go on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_with: Option<String>,
     /// How a pod last came to its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_restore: Option<Restore>,

@@ -24,6 +24,8 @@ pub struct Request {
     pub token: Option<String>,
     /// Up to 64 lower-case letters, digits and hyphens. Asking again with the same one is no second savepoint.
     pub id: String,
+    /// One that was begun before and that nobody waits for any more: workers that stand still for it let go of it.
+    pub replaces: Option<String>,
     /// `s3://bucket/prefix`, a directory that all workers see, or `kafka:` for a topic of its own.
     pub to: String,
     /// Nothing is processed after it.
@@ -42,6 +44,10 @@ pub async fn make(request: Request, clock: &dyn Clock) -> Result<String> {
         .map_err(|error| Error::fail_job("could not make an HTTP client").caused_by(error))?;
     let urls = request.workers.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
     let workers = Workers { client, urls, token: request.token, id: request.id, location: request.to };
+    if let Some(earlier) = &request.replaces {
+        let all = 0..workers.urls.len();
+        futures_util::future::join_all(all.map(|worker| workers.tell(worker, earlier, "abandon"))).await;
+    }
     drive(Arc::new(workers), request.stop, request.timeout, clock).await
 }
 
@@ -165,14 +171,14 @@ async fn perform(workers: Arc<Workers>, effect: Effect, answers: UnboundedSender
             Err(why) => Answer::Event(Event::PublishFailed { why }),
         },
         Effect::Resume { worker } => {
-            let _ = workers.tell(worker, "resume").await;
+            let _ = workers.tell(worker, &workers.id, "resume").await;
             Answer::Heard
         }
         Effect::Abandon { worker } => {
-            let _ = workers.tell(worker, "abandon").await;
+            let _ = workers.tell(worker, &workers.id, "abandon").await;
             Answer::Heard
         }
-        Effect::Stop { worker } => Answer::Stopping(workers.tell(worker, "stop").await),
+        Effect::Stop { worker } => Answer::Stopping(workers.tell(worker, &workers.id, "stop").await),
         Effect::Done | Effect::Abandoned { .. } => return,
     };
     // Nobody listens any more where it has been decided.
@@ -196,23 +202,24 @@ impl Workers {
         action: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, String> {
-        let response = self.send(worker, action, body).await?;
+        let response = self.send(worker, &self.id, action, body).await?;
         response.json().await.map_err(|error| format!("{}: {error}", self.urls[worker]))
     }
 
-    async fn tell(&self, worker: usize, action: &str) -> Result<(), String> {
-        let told = tokio::time::timeout(HEARING, self.send(worker, action, None::<&()>)).await;
+    async fn tell(&self, worker: usize, savepoint: &str, action: &str) -> Result<(), String> {
+        let told = tokio::time::timeout(HEARING, self.send(worker, savepoint, action, None::<&()>)).await;
         told.map_err(|_| format!("{} does not answer", self.urls[worker]))?.map(|_| ())
     }
 
     async fn send(
         &self,
         worker: usize,
+        savepoint: &str,
         action: &str,
         body: Option<&impl Serialize>,
     ) -> Result<reqwest::Response, String> {
         let url = &self.urls[worker];
-        let mut request = self.client.post(format!("{url}/api/v1/savepoints/{}/{action}", self.id));
+        let mut request = self.client.post(format!("{url}/api/v1/savepoints/{savepoint}/{action}"));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

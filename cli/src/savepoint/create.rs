@@ -13,6 +13,7 @@ pub(crate) fn create(args: &args::CreateSavepoint) -> Result<(), Failure> {
         workers: args.workers.clone(),
         token: args.token_file.as_deref().map(read_token).transpose()?,
         id: format!("savepoint-{}", clock.now_millis()),
+        replaces: None,
         to: args.to.clone(),
         stop: args.stop,
         timeout: Duration::from_secs(args.timeout),

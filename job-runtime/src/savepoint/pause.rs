@@ -70,6 +70,7 @@ struct Part {
     /// By the monotonic clock. Whoever waits for what is written needs no lease.
     until: Duration,
     stands_still: bool,
+    stops: bool,
     /// As of the last commit, if nothing moved in its epoch.
     still: Option<Vec<TaskCut>>,
     hold: Step<HoldRequest>,
@@ -154,6 +155,7 @@ impl Pause {
     pub fn resume(&self, savepoint: &str) {
         let mut state = self.state();
         match state.part_for(savepoint) {
+            Ok(part) if part.stops => {}
             Ok(part) if !part.hold.is_open() => {
                 part.stands_still = false;
                 part.settle();
@@ -163,10 +165,11 @@ impl Pause {
         }
     }
 
-    /// Lets the worker go on and let go of what it holds. That it takes no part is no mistake.
+    /// Lets the worker go on and let go of what it holds. That it takes no part is no mistake; one that is about to stop
+    /// stops all the same.
     pub fn abandon(&self, savepoint: &str) {
         let mut state = self.state();
-        if state.part_for(savepoint).is_ok() {
+        if state.part_for(savepoint).is_ok_and(|part| !part.stops) {
             state.forget();
         }
     }
@@ -177,6 +180,7 @@ impl Pause {
         let part = state.part_for(savepoint)?;
         part.must_be_still()?;
         part.until = Duration::MAX;
+        part.stops = true;
         Ok(())
     }
 
@@ -281,7 +285,7 @@ impl State {
 impl Part {
     fn new(savepoint: &str, until: Duration) -> Self {
         let savepoint = savepoint.to_owned();
-        Self { savepoint, until, stands_still: true, still: None, hold: Step::Open, write: Step::Open }
+        Self { savepoint, until, stands_still: true, stops: false, still: None, hold: Step::Open, write: Step::Open }
     }
 
     fn must_be_still(&self) -> Result<(), Refusal> {
@@ -424,5 +428,8 @@ mod tests {
         pause.let_go("s");
         pause.keep("s").unwrap();
         assert!(pause.is_wanted(NOW + LEASE * 100));
+        pause.abandon("s");
+        pause.resume("s");
+        assert!(pause.is_wanted(NOW), "it would process what the savepoint doesn't know of before it has stopped");
     }
 }

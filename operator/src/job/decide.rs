@@ -32,8 +32,8 @@ pub enum Action {
     Rest,
     /// The status has changed: decide anew.
     Again,
-    /// Make a savepoint with which the job stops. Its id.
-    Savepoint { id: String },
+    /// Make a savepoint with which the job stops: its id, and that of the attempt before, which nobody waits for any more.
+    Savepoint { id: String, replaces: Option<String> },
     /// Have no pods.
     Stop,
     /// Make topics and configuration of a revision.
@@ -73,10 +73,13 @@ pub const UPGRADE_REFUSED: &str = "UpgradeRefused";
 pub const SAVEPOINT_FAILED: &str = "SavepointFailed";
 pub const ROLLED_BACK: &str = "RolledBack";
 
-/// How often a savepoint is tried before a job is stopped without one, which loses nothing: its log has its state.
+/// How often a savepoint is tried, and for how long, before a job is stopped without one, which loses nothing: its log has
+/// its state. The time is long enough for one that somebody else had begun.
 const SUSPEND_ATTEMPTS: u32 = 3;
+const SUSPEND_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// The same before an upgrade is given up.
 const UPGRADE_ATTEMPTS: u32 = 5;
+const UPGRADE_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
 pub fn decide(situation: &Situation<'_>) -> Decision {
     match &situation.status.operation {
@@ -159,7 +162,7 @@ impl Situation<'_> {
         if !suspended {
             return self.begin(OperationKind::Upgrade, target);
         }
-        let Some(location) = self.status.last_savepoint.as_ref().and_then(|savepoint| savepoint.url.clone()) else {
+        let Some(location) = self.status.suspended_with.clone() else {
             let message = "the job was suspended without a savepoint, so it has to resume as it was before its statements or \
                            parallelism can change: put back what they were, set desiredState to Running, and change them then";
             return self.keep(Some(("NoSavepoint".to_owned(), message.to_owned())));
@@ -256,12 +259,17 @@ impl Situation<'_> {
         let suspend = operation.kind == OperationKind::Suspend;
         let current = self.status.revision.as_ref();
         let replicas = current.map_or(0, |revision| revision.replicas);
-        let most = if suspend { SUSPEND_ATTEMPTS } else { UPGRADE_ATTEMPTS };
+        let (most, patience) = match suspend {
+            true => (SUSPEND_ATTEMPTS, SUSPEND_PATIENCE),
+            false => (UPGRADE_ATTEMPTS, UPGRADE_PATIENCE),
+        };
         let late = self.is_late(operation);
-        if self.observed.all_running(replicas) && operation.attempts < most {
+        let in_vain = operation.attempts >= most && self.now.duration_since(operation.step_started_at.0) > patience;
+        if self.observed.all_running(replicas) && !in_vain {
             let attempt = Operation { attempts: operation.attempts + 1, ..operation.clone() };
+            let replaces = (operation.attempts > 0).then(|| savepoint_id(operation));
             let id = savepoint_id(&attempt);
-            return self.with(attempt, Action::Savepoint { id });
+            return self.with(attempt, Action::Savepoint { id, replaces });
         }
         if let Some(revision) = current
             && !self.observed.stopped().is_empty()
@@ -270,7 +278,7 @@ impl Situation<'_> {
             let action = Action::Run { revision: revision.clone() };
             return self.act(operation, action, "workers that have stopped have to run again");
         }
-        if operation.attempts >= most || late {
+        if in_vain || late {
             let why = operation
                 .message
                 .clone()
@@ -308,7 +316,12 @@ impl Situation<'_> {
         match next(operation.kind, Step::Stopping) {
             Some(step) => self.with(at(operation, step, self.now), Action::Again),
             None => {
-                let status = StreamJobStatus { operation: None, phase: Some(Phase::Suspended), ..self.status.clone() };
+                let status = StreamJobStatus {
+                    operation: None,
+                    phase: Some(Phase::Suspended),
+                    suspended_with: operation.savepoint.clone(),
+                    ..self.status.clone()
+                };
                 Decision { action: Action::Again, status, verdict: Verdict::default() }
             }
         }
@@ -352,6 +365,7 @@ impl Situation<'_> {
                 operation: None,
                 stable: Some(target.clone()),
                 phase: Some(Phase::Running),
+                suspended_with: None,
                 ..self.status.clone()
             };
             if operation.kind != OperationKind::Rollback {

@@ -386,7 +386,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         match decision.action {
             Action::Again => Ok(Progress::More(Box::new(job))),
             Action::Rest => Ok(Progress::Rest(self.rest(&job))),
-            Action::Savepoint { id } => self.make_savepoint(job, id, observed).await,
+            Action::Savepoint { id, replaces } => self.make_savepoint(job, id, replaces, observed).await,
             Action::Stop => {
                 self.stop(&job, observed).await?;
                 Ok(Progress::Rest(self.rest(&job)))
@@ -414,13 +414,20 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         })
     }
 
-    async fn make_savepoint(&self, job: StreamJob, id: String, observed: &Observed) -> Result<Progress> {
+    async fn make_savepoint(
+        &self,
+        job: StreamJob,
+        id: String,
+        replaces: Option<String>,
+        observed: &Observed,
+    ) -> Result<Progress> {
         let made = match self.token(&job).await? {
             Some(token) => {
                 let request = SavepointRequest {
                     workers: observed.urls(),
                     token: Some(token),
                     id,
+                    replaces,
                     to: wanted::savepoint_location(&job.spec),
                     stop: true,
                     timeout: SAVEPOINT_PATIENCE,
@@ -436,10 +443,14 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
                 operation.savepoint = Some(location.clone());
                 operation.message = None;
                 status.last_savepoint = Some(Copy { time: Time(seconds((self.now)())), url: Some(location) });
+                Ok(Progress::More(Box::new(self.cluster.write_status(&job, &status).await?)))
             }
-            Err(trouble) => operation.message = Some(trouble.to_string()),
+            Err(trouble) => {
+                operation.message = Some(trouble.to_string());
+                self.cluster.write_status(&job, &status).await?;
+                Ok(Progress::Rest(RETRY))
+            }
         }
-        Ok(Progress::More(Box::new(self.cluster.write_status(&job, &status).await?)))
     }
 
     /// The token that the job's workers take requests with.

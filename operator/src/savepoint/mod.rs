@@ -111,11 +111,12 @@ async fn make<C: Cluster, S: Surroundings>(
         ..status
     };
     let savepoint = context.cluster.write_savepoint_status(&savepoint, &begun).await?;
-    let id: String = format!("{}-{attempts}", savepoint.uid().unwrap_or_default());
+    let id = |attempt: u32| format!("{}-{attempt}", savepoint.uid().unwrap_or_default());
     let request = Request {
         workers: observed.urls(),
         token: Some(token),
-        id,
+        id: id(attempts),
+        replaces: (attempts > 1).then(|| id(attempts - 1)),
         to: wanted::savepoint_location(&job.spec),
         stop: false,
         timeout: savepoint.spec.timeout.get(),

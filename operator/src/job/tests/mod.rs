@@ -321,3 +321,26 @@ fn a_mistake_in_the_object_is_said_and_changes_nothing() {
     });
     bench.sound();
 }
+
+/// An earlier savepoint is not where it stopped.
+#[test]
+fn a_job_suspended_without_a_savepoint_has_to_resume_before_its_statements_change() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.settle("other statements, by a savepoint", "2.1", 4);
+    bench.world.lock().savepoints_fail = true;
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Suspended);
+    bench.until("suspended", |world| world.status().phase == Some(Phase::Suspended) && world.pods().is_empty());
+    bench.world.lock().edit(|job| {
+        job.spec.sql = Some(sql("COUNT(*)"));
+        job.spec.desired_state = DesiredState::Running;
+    });
+    bench.until("it is said", |world| world.status().conditions.iter().any(|c| c.reason == "NoSavepoint"));
+    bench.world.lock().savepoints_fail = false;
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.settle("resumed as it was", "2.2", 4);
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("COUNT(*)")));
+    bench.settle("changed", "3.1", 4);
+    bench.sound();
+}

@@ -49,10 +49,15 @@ struct SimulatedPod {
     dying: Option<u32>,
     /// Ticks until its worker has its tasks.
     starting: u32,
+    /// Stands still for this savepoint, until then at most.
+    paused: Option<(String, Timestamp)>,
     /// Stopped with a savepoint, until it is replaced.
     stopped: bool,
     commits: u64,
 }
+
+/// How long a worker stands still for a savepoint that nobody asks for any more.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The job's state in Kafka, for each incarnation.
 #[derive(Clone, Debug, Default)]
@@ -116,9 +121,7 @@ impl Shared {
         if world.crashed {
             return Err(ClusterError::Unavailable("this operator has ended".to_owned()));
         }
-        world.writes += 1;
-        let fault = world.fault.filter(|(at, _)| *at == world.writes).map(|(_, fault)| fault);
-        match fault {
+        match world.next_fault() {
             None => done(&mut world),
             Some(Fault::Before) => Err(ClusterError::Unavailable("no answer".to_owned())),
             Some(Fault::Conflict) => Err(ClusterError::Conflict("somebody was first".to_owned())),
@@ -136,6 +139,65 @@ impl Shared {
 }
 
 impl World {
+    /// Counts a place at which something may go wrong, and says what does.
+    fn next_fault(&mut self) -> Option<Fault> {
+        self.writes += 1;
+        self.fault.filter(|(at, _)| *at == self.writes).map(|(_, fault)| fault)
+    }
+
+    /// A request to a worker, which may fail; done or not.
+    fn request(&mut self, done: impl FnOnce(&mut Self)) -> Outcome<()> {
+        let fault = self.next_fault();
+        if matches!(fault, None | Some(Fault::AfterSuccess | Fault::Crash)) {
+            done(self);
+        }
+        self.crashed |= fault == Some(Fault::Crash);
+        match fault {
+            None => Ok(()),
+            Some(fault) => Err(Trouble::Passing(format!("a worker did not answer: {fault:?}"))),
+        }
+    }
+
+    fn abandon(&mut self, savepoint: &str) {
+        for pod in self.pods.iter_mut().filter(|pod| !pod.stopped) {
+            pod.paused.take_if(|(id, _)| id == savepoint);
+        }
+    }
+
+    /// All stand still, all is written, all stop; whoever asks may end in between.
+    fn save(&mut self, request: &Request) -> Outcome<String> {
+        if let Some(earlier) = &request.replaces {
+            self.abandon(earlier);
+        }
+        let all = self.pods.iter().all(|pod| self.is_running(pod)) && !self.pods.is_empty();
+        if !all || self.savepoints_fail {
+            return Err(Trouble::Passing("not all workers stand still".to_owned()));
+        }
+        if self.pods.iter().any(|pod| pod.paused.is_some()) {
+            return Err(Trouble::Passing("another savepoint is being made".to_owned()));
+        }
+        let until = self.now + LEASE;
+        for at in 0..self.pods.len() {
+            self.request(|world| world.pods[at].paused = Some((request.id.clone(), until)))?;
+        }
+        let incarnation = self.pods[0].incarnation;
+        let position = self.incarnations[&incarnation].position;
+        let location = format!("kafka:{}", request.id);
+        self.request(|world| world.savepoints.extend([(location.clone(), (incarnation, position))]))?;
+        if !request.stop {
+            self.abandon(&request.id);
+            return Ok(location);
+        }
+        let mut stopped = Ok(());
+        for at in 0..self.pods.len() {
+            stopped = stopped.and(self.request(|world| world.pods[at].stopped = true));
+            if self.crashed {
+                break;
+            }
+        }
+        stopped.map(|()| location)
+    }
+
     fn put(&mut self, mut job: StreamJob) {
         self.version += 1;
         job.metadata.resource_version = Some(self.version.to_string());
@@ -217,6 +279,7 @@ impl World {
                     image: image.clone(),
                     dying: None,
                     starting: 2,
+                    paused: None,
                     stopped: false,
                     commits: 0,
                 });
@@ -228,7 +291,9 @@ impl World {
     fn work(&mut self) {
         let mut pods = std::mem::take(&mut self.pods);
         for pod in &mut pods {
-            if pod.image == "broken" || pod.stopped {
+            let now = self.now;
+            pod.paused.take_if(|(_, until)| *until < now);
+            if pod.image == "broken" || pod.stopped || pod.paused.is_some() {
                 continue;
             }
             if pod.starting > 0 {
@@ -482,18 +547,11 @@ impl Surroundings for Shared {
         if world.crashed {
             return Err(Trouble::Passing("this operator has ended".to_owned()));
         }
-        let all = world.pods.iter().all(|pod| world.is_running(pod)) && !world.pods.is_empty();
-        if !all || world.savepoints_fail {
-            return Err(Trouble::Passing("not all workers stand still".to_owned()));
+        let made = world.save(&request);
+        if made.is_err() && !world.crashed {
+            world.abandon(&request.id);
         }
-        let incarnation = world.pods[0].incarnation;
-        let position = world.incarnations[&incarnation].position;
-        let location = format!("kafka:{}", request.id);
-        world.savepoints.insert(location.clone(), (incarnation, position));
-        for pod in world.pods.iter_mut().filter(|_| request.stop) {
-            pod.stopped = true;
-        }
-        Ok(location)
+        made
     }
 
     async fn permits(&self, _: Place, _: Plan, _: bool) -> Outcome<String> {
