@@ -4,9 +4,8 @@
 use super::events::{
     Difference, Feed, NEVER_IDLE, Windows, assert_windows, await_records, counts_per_second, window_rows,
 };
-use super::harness::{Job, Kafka, Millrace, Random, Workers};
+use super::harness::{Job, Kafka, Millrace, Random, SavepointByHand, Workers};
 use super::join::{OwnBroker, found, join, pairs};
-use millrace_protocol::savepoint::{TaskCut, WorkerCut, check};
 use std::process::Command;
 
 /// Asks the workers for a savepoint; where it is, or why there is none.
@@ -89,51 +88,6 @@ fn read_with_other_tools(location: &str) {
     assert!(said.contains("left-rows") && said.contains("cursor"), "{said}");
 }
 
-/// A savepoint made step by step, by requests to the workers.
-struct ByHand<'a> {
-    workers: &'a [Millrace],
-    id: &'static str,
-}
-
-impl ByHand<'_> {
-    /// What a worker answers to a step.
-    fn ask(&self, worker: &Millrace, step: &str, body: &serde_json::Value) -> serde_json::Value {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let path = format!("/api/v1/savepoints/{}/{step}", self.id);
-        let (code, answer) = worker.post_json(&path, &body).expect("an answer");
-        assert!((200..300).contains(&code), "{step}: {code} {answer}");
-        serde_json::from_str(&answer).unwrap_or_default()
-    }
-
-    fn all(&self, step: &str, body: serde_json::Value) -> Vec<serde_json::Value> {
-        self.workers.iter().map(|worker| self.ask(worker, step, &body)).collect()
-    }
-
-    /// Has all workers stand still with nothing under way between them, hold their tasks, and go on.
-    fn hold(&self, parallelism: u32) {
-        self.workers[0].until("the workers to stand still", || {
-            let cuts = self.all("pause", serde_json::Value::Null).into_iter();
-            let cuts: Vec<WorkerCut> = cuts.map(|cut| serde_json::from_value(cut).expect("a cut")).collect();
-            let tasks: Vec<&TaskCut> = cuts.iter().flat_map(|cut| &cut.tasks).collect();
-            (cuts.iter().all(|cut| cut.paused) && check(parallelism, &tasks).is_ok()).then_some(())
-        });
-        self.all("hold", serde_json::Value::Null);
-    }
-
-    /// Has all workers write what they hold; what they have written.
-    fn write(&self, location: &str) -> Vec<serde_json::Value> {
-        let written = self.all("write", serde_json::json!({ "location": location })).into_iter();
-        written.flat_map(|part| part["tasks"].as_array().expect("tasks").clone()).collect()
-    }
-
-    /// Where the savepoint is then.
-    fn publish(&self, location: &str, tasks: &[serde_json::Value]) -> String {
-        let body = serde_json::json!({ "location": location, "tasks": tasks });
-        let published = self.ask(&self.workers[0], "publish", &body);
-        published["location"].as_str().expect("a location").to_owned()
-    }
-}
-
 #[test]
 fn results_are_committed_before_a_savepoint_is_written_which_knows_nothing_of_them() {
     let own = OwnBroker::start();
@@ -145,16 +99,17 @@ fn results_are_committed_before_a_savepoint_is_written_which_knows_nothing_of_th
     let (mut feed, mut windows) = (Feed::new(kafka, &from, 5), Windows::tumbling(1_000));
     feed.send(10_000, |event| windows.add(event));
     await_records(kafka, &running[0], &to, 1);
-    let by_hand = ByHand { workers: &running, id: "by-hand" };
-    by_hand.hold(4);
+    let by_hand = SavepointByHand::new(&running, "by-hand");
+    by_hand.pause(4);
+    by_hand.hold();
     let before = window_rows(&kafka.read(&to));
-    by_hand.all("resume", serde_json::Value::Null);
+    by_hand.resume();
     feed.send(10_000, |event| windows.add(event));
     feed.send_sentinels();
     let (mut reader, mut records, expected) = (kafka.reader(&to), Vec::new(), windows.rows());
     running[0].until("the results of the job that goes on", || {
         // Whoever asks still wants what is held.
-        by_hand.all("pause", serde_json::Value::Null);
+        by_hand.ask_again();
         records.extend(reader.poll());
         (records.len() >= expected.len()).then_some(())
     });
@@ -188,10 +143,11 @@ fn a_savepoint_in_a_topic_is_one_when_it_is_complete_and_until_it_is_deleted() {
     let (mut feed, mut windows) = (Feed::new(&kafka, &from, 11), Windows::tumbling(1_000));
     feed.send(10_000, |event| windows.add(event));
     await_records(&kafka, &running[0], &to, 1);
-    let by_hand = ByHand { workers: &running, id: "torn" };
-    by_hand.hold(4);
+    let by_hand = SavepointByHand::new(&running, "torn");
+    by_hand.pause(4);
+    by_hand.hold();
     by_hand.write("kafka:");
-    by_hand.all("abandon", serde_json::Value::Null);
+    by_hand.abandon();
     let location = savepoint(&running, &["--stop"]).expect("a savepoint");
     running.into_iter().for_each(|worker| worker.wait().assert_code(0));
     let (topic, torn) = (location.strip_prefix("kafka:").expect("a topic"), kafka.own_topics());

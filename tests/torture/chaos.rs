@@ -29,11 +29,21 @@ pub(super) enum Kind {
     Volume,
     /// The end of a transaction held back.
     HeldCommit,
+    /// Another incarnation of the job in place of this one, from a savepoint.
+    Upgrade,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Kill, Self::Freeze, Self::Broker, Self::Rescale, Self::Twin, Self::Volume, Self::HeldCommit];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::Freeze,
+        Self::Broker,
+        Self::Rescale,
+        Self::Twin,
+        Self::Volume,
+        Self::HeldCommit,
+        Self::Upgrade,
+    ];
 }
 
 /// When a worker is killed.
@@ -61,6 +71,19 @@ pub(super) enum Held {
     Late(Duration),
     /// Its sender is killed, and it arrives when the successor commits.
     AfterDeath,
+}
+
+/// Where somebody who makes a savepoint with which the job stops is heard of no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Paused,
+    Held,
+    Written,
+    Published,
+    /// One worker has been told to stop, and the others have not.
+    Stopping {
+        ordinal: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +117,11 @@ pub(super) enum Fault {
     HeldCommit {
         held: Held,
     },
+    /// `left`: another savepoint was begun before, and left.
+    Upgrade {
+        replicas: u32,
+        left: Option<Left>,
+    },
 }
 
 impl Fault {
@@ -106,6 +134,7 @@ impl Fault {
             Self::Twin { .. } => Kind::Twin,
             Self::Volume { .. } => Kind::Volume,
             Self::HeldCommit { .. } => Kind::HeldCommit,
+            Self::Upgrade { .. } => Kind::Upgrade,
         }
     }
 }
@@ -123,6 +152,7 @@ pub(super) fn whole(scale: u32) -> Counts {
         (Kind::Twin, 10),
         (Kind::Volume, 5),
         (Kind::HeldCommit, 15),
+        (Kind::Upgrade, 8),
     ];
     each.into_iter().map(|(kind, count)| (kind, count * scale)).collect()
 }
@@ -137,6 +167,7 @@ pub(super) fn short() -> Counts {
         (Kind::Twin, 1),
         (Kind::Volume, 1),
         (Kind::HeldCommit, 2),
+        (Kind::Upgrade, 2),
     ];
     each.into()
 }
@@ -161,7 +192,7 @@ impl Plan {
             let before = of_kind.entry(kind).or_default();
             *before += 1;
             let fault = random_fault(&mut random, kind, before.is_multiple_of(2), replicas);
-            if let Fault::Rescale { replicas: next, .. } = fault {
+            if let Fault::Rescale { replicas: next, .. } | Fault::Upgrade { replicas: next, .. } = fault {
                 replicas = next;
             }
             fault
@@ -193,6 +224,10 @@ fn random_fault(random: &mut Random, kind: Kind, other: bool, replicas: u32) -> 
         Kind::HeldCommit => {
             Fault::HeldCommit { held: if other { Held::Late(random.millis(500..3000)) } else { Held::AfterDeath } }
         }
+        Kind::Upgrade => {
+            let replicas = random.below(1..u64::from(REPLICAS_MAX) + 1) as u32;
+            Fault::Upgrade { replicas, left: other.then(|| random_left(random, ordinal)) }
+        }
     }
 }
 
@@ -201,6 +236,17 @@ fn random_moment(random: &mut Random) -> Moment {
         0 => Moment::Starting(random.millis(0..1000)),
         1 | 2 => Moment::Working(random.millis(0..1500)),
         _ => Moment::Committed(random.millis(0..50)),
+    }
+}
+
+/// Mostly where some have stopped and others go on.
+fn random_left(random: &mut Random, ordinal: u32) -> Left {
+    match random.below(0..8) {
+        0 => Left::Paused,
+        1 => Left::Held,
+        2 => Left::Written,
+        3 => Left::Published,
+        _ => Left::Stopping { ordinal },
     }
 }
 
@@ -220,6 +266,7 @@ pub(super) trait Cluster {
     fn start_twin(&mut self, ordinal: u32, survivor: Survivor) -> Took;
     fn lose_volume(&mut self, ordinal: u32, moment: Moment) -> Took;
     fn hold_commit(&mut self, held: Held) -> Took;
+    fn upgrade(&mut self, replicas: u32, left: Option<Left>) -> Took;
 }
 
 /// Has a cluster suffer a plan. Returns what took effect, or what went wrong: the job does not go on, faults
@@ -260,6 +307,7 @@ fn perform(cluster: &mut impl Cluster, fault: &Fault) -> Took {
         Fault::Twin { ordinal, survivor } => cluster.start_twin(ordinal, survivor),
         Fault::Volume { ordinal, moment } => cluster.lose_volume(ordinal, moment),
         Fault::HeldCommit { held } => cluster.hold_commit(held),
+        Fault::Upgrade { replicas, left } => cluster.upgrade(replicas, left),
     }
 }
 
@@ -267,14 +315,16 @@ fn perform(cluster: &mut impl Cluster, fault: &Fault) -> Took {
 pub(super) fn list(counts: &Counts) -> String {
     let of = |kind: Kind| counts.get(&kind).copied().unwrap_or(0);
     format!(
-        "{} kills, {} stops, {} broker kills, {} rescales, {} double starts, {} lost volumes, {} held commits",
+        "{} kills, {} stops, {} broker kills, {} rescales, {} double starts, {} lost volumes, {} held commits, \
+         {} upgrades",
         of(Kind::Kill),
         of(Kind::Freeze),
         of(Kind::Broker),
         of(Kind::Rescale),
         of(Kind::Twin),
         of(Kind::Volume),
-        of(Kind::HeldCommit)
+        of(Kind::HeldCommit),
+        of(Kind::Upgrade)
     )
 }
 

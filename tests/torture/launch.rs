@@ -1,4 +1,4 @@
-//! How the processes of the job are started: `millrace job` once, and `millrace worker` for each worker.
+//! How the processes of the job are started: `millrace job` once for each incarnation, and `millrace worker` for each worker.
 
 use super::job;
 use crate::kafka::harness::Millrace;
@@ -14,6 +14,8 @@ const NAME: &str = "torture";
 
 pub(super) struct Launch {
     folder: TempDir,
+    kafka: String,
+    incarnation: u32,
 }
 
 /// Which worker of how many.
@@ -28,11 +30,33 @@ impl Launch {
     /// Prepares the job; `kafka` is what its workers connect to.
     pub(super) fn new(kafka: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let launch = Self { folder };
+        let launch = Self { folder, kafka: kafka.to_owned(), incarnation: 1 };
         std::fs::write(launch.path("job.yaml"), job::manifest(NAME, kafka)).expect("the folder is writable");
-        let (manifest, out) = (launch.text("job.yaml"), launch.text("job.json"));
-        Millrace::start(["job", &manifest, "--kafka", kafka, "--out", &out]).wait().assert_code(0);
+        launch.create(&[]);
         launch
+    }
+
+    /// Prepares the next incarnation of the job, which goes on from a savepoint.
+    pub(super) fn replace(&mut self, savepoint: &str) {
+        let replaced = self.job();
+        self.incarnation += 1;
+        self.create(&["--restore-from", savepoint, "--replaces", &replaced]);
+    }
+
+    fn create(&self, further: &[&str]) {
+        let (manifest, out) = (self.text("job.yaml"), self.job());
+        let arguments = ["job", &manifest, "--kafka", &self.kafka, "--out", &out];
+        Millrace::start(arguments.iter().chain(further)).wait().assert_code(0);
+    }
+
+    /// What the workers of this incarnation are started with.
+    fn job(&self) -> String {
+        self.text(&format!("job-{}.json", self.incarnation))
+    }
+
+    /// Where savepoints go.
+    pub(super) fn savepoints(&self) -> String {
+        self.text("savepoints")
     }
 
     /// The folder of a new volume.
@@ -44,7 +68,7 @@ impl Launch {
         let volume = volume.display().to_string();
         let Place { generation, ordinal, replicas } = place;
         let numbers = [("--generation", generation), ("--ordinal", ordinal), ("--replicas", replicas)];
-        let mut arguments = vec!["worker".to_owned(), self.text("job.json")];
+        let mut arguments = vec!["worker".to_owned(), self.job()];
         numbers.iter().for_each(|(name, number)| arguments.extend([(*name).to_owned(), number.to_string()]));
         arguments.extend(["--state-dir", &volume, "--listen", "127.0.0.1:0"].map(str::to_owned));
         Millrace::start(arguments)

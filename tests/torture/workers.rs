@@ -1,13 +1,14 @@
 //! The job's workers as processes, its brokers, and the proxy between the two: the cluster that suffers.
 
+use super::SOURCE_PARTITIONS;
 use super::audit::Audit;
 use super::brokers::Brokers;
-use super::chaos::{Cluster, Held, Moment, REPLICAS, Survivor, Took};
+use super::chaos::{Cluster, Held, Left, Moment, REPLICAS, Survivor, Took};
 use super::feed::Feed;
 use super::job::TRANSACTION_TIMEOUT;
 use super::launch::{Launch, Place, STOOD_DOWN, WAITING};
 use crate::kafka::harness::proxy::Times;
-use crate::kafka::harness::{Kafka, Millrace, PATIENCE, Proxy};
+use crate::kafka::harness::{Kafka, Millrace, PATIENCE, Proxy, SavepointByHand};
 use millrace_broker::ApiKey;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub(super) struct Workers<'a> {
     generation: u32,
     /// Numbers volumes that don't belong to an ordinal for good.
     volumes: u32,
+    /// Savepoints that were begun and left.
+    left: u32,
     kafka: &'a Kafka,
     brokers: &'a Brokers,
     proxy: &'a Proxy,
@@ -43,8 +46,18 @@ impl<'a> Workers<'a> {
         audit: &'a Audit,
     ) -> Self {
         let launch = Launch::new(proxy.address());
-        let mut workers =
-            Self { launch, workers: Vec::new(), generation: 1, volumes: 0, kafka, brokers, proxy, feed, audit };
+        let mut workers = Self {
+            launch,
+            workers: Vec::new(),
+            generation: 1,
+            volumes: 0,
+            left: 0,
+            kafka,
+            brokers,
+            proxy,
+            feed,
+            audit,
+        };
         workers.workers = workers.start_generation(REPLICAS, Vec::new());
         workers
     }
@@ -128,6 +141,33 @@ impl<'a> Workers<'a> {
     fn second(&mut self, at: usize) -> (Millrace, PathBuf) {
         let volume = self.new_volume();
         (self.launch.start(self.workers[at].place, &volume), volume)
+    }
+
+    /// Begins a savepoint with which the job is to stop, and leaves it. Who has stopped by then is started again, as a
+    /// supervisor does; the others go on by themselves.
+    fn leave_savepoint(&mut self, left: Left) {
+        self.left += 1;
+        let (id, to) = (format!("left-{}", self.left), self.launch.savepoints());
+        let by_hand = SavepointByHand::new(self.workers.iter().map(|worker| &worker.millrace), &id);
+        by_hand.pause(SOURCE_PARTITIONS);
+        if left == Left::Paused {
+            return;
+        }
+        by_hand.hold();
+        if left == Left::Held {
+            return;
+        }
+        let tasks = by_hand.write(&to);
+        if left == Left::Written {
+            return;
+        }
+        by_hand.publish(&to, &tasks);
+        let Left::Stopping { ordinal } = left else { return };
+        let at = self.at(ordinal);
+        by_hand.stop(at);
+        let worker = &self.workers[at].millrace;
+        worker.until("it to stop", || worker.has_ended().then_some(()));
+        self.live(at);
     }
 
     /// Stops all workers in order.
@@ -260,5 +300,25 @@ impl Cluster for Workers<'_> {
         };
         let arrived = effects.iter().find(arrived);
         arrived.map(|_| ()).ok_or_else(|| format!("it did not arrive as it had to: {effects:?}"))
+    }
+
+    fn upgrade(&mut self, replicas: u32, left: Option<Left>) -> Took {
+        if let Some(left) = left {
+            self.leave_savepoint(left);
+            self.until_commits()?;
+        }
+        let urls: Vec<String> = self.workers.iter().filter_map(|worker| worker.millrace.address()).collect();
+        let urls = urls.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",");
+        let to = self.launch.savepoints();
+        let made = Millrace::start(["savepoint", "create", "--stop", "--workers", &urls, "--to", &to]).wait();
+        if made.status.code() != Some(0) {
+            return Err(format!("no savepoint: {}", made.log));
+        }
+        let old = std::mem::take(&mut self.workers);
+        old.into_iter().for_each(|worker| worker.millrace.wait().assert_code(0));
+        self.launch.replace(made.stdout.trim());
+        self.generation = 1;
+        self.workers = self.start_generation(replicas, Vec::new());
+        self.until_commits()
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod records;
 pub(crate) mod process;
 pub(crate) mod job;
 pub(crate) mod workers;
+pub(crate) mod savepoint;
 pub(crate) mod mount;
 pub(crate) mod proxy;
 pub(crate) mod wire;
@@ -19,6 +20,7 @@ pub(crate) use process::Millrace;
 pub(crate) use proxy::Proxy;
 pub(crate) use random::Random;
 pub(crate) use records::{Producer, Reader, Record};
+pub(crate) use savepoint::SavepointByHand;
 pub(crate) use workers::Workers;
 
 use std::time::Duration;

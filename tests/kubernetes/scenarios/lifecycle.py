@@ -61,6 +61,19 @@ def suspend_and_resume(s):
 
 
 @scenario
+def other_statements_go_on_from_where_a_job_was_suspended(s):
+    with s.counting("rests", partitions=4, replicas=3) as job:
+        for incarnation, aggregate in enumerate(("ABS(COUNT(*))", "COUNT(*)", "ABS(COUNT(*))"), 2):
+            s.patch("rests", {"desiredState": "Suspended"})
+            until("it is suspended", lambda: s.status("rests")["phase"] == "Suspended" and not s.pods("rests"))
+            stopped_with = s.status("rests")["suspendedWith"]
+            job.apply(aggregate=aggregate, replicas=3, desiredState="Running")
+            status = s.settled("rests", pods=3)
+            assert status["revision"]["incarnation"] == incarnation, status
+            assert status["revision"]["restoredFrom"] == stopped_with, status
+
+
+@scenario
 def another_job_starts_from_a_savepoint(s):
     events, results = s.topics(partitions=2)
     other = s.topic("others")

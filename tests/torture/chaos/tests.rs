@@ -71,6 +71,16 @@ impl Cluster for Fake {
     fn hold_commit(&mut self, _: Held) -> Took {
         self.suffer(Kind::HeldCommit)
     }
+
+    fn upgrade(&mut self, replicas: u32, left: Option<Left>) -> Took {
+        assert!((1..=REPLICAS_MAX).contains(&replicas));
+        assert!(!left.is_some_and(|left| matches!(left, Left::Stopping { ordinal } if ordinal >= self.replicas)));
+        let took = self.suffer(Kind::Upgrade);
+        if took.is_ok() {
+            self.replicas = replicas;
+        }
+        took
+    }
 }
 
 fn run(plan: &Plan, fake: &mut Fake) -> Result<Counts, String> {
@@ -83,7 +93,7 @@ fn a_plan_has_the_faults_that_were_asked_for_in_an_order_that_the_seed_decides()
     for scale in [1, 2] {
         let plan = Plan::new(1, &whole(scale));
         assert_eq!(plan.counts(), whole(scale));
-        assert_eq!(plan.faults.len(), 180 * scale as usize);
+        assert_eq!(plan.faults.len(), 188 * scale as usize);
     }
     let plan = Plan::new(1, &whole(1));
     assert_eq!(plan, Plan::new(1, &whole(1)));
@@ -100,6 +110,7 @@ fn every_kind_and_both_of_its_variants_are_in_a_whole_plan() {
     assert_eq!(count(|fault| matches!(fault, Fault::Rescale { graceful: true, .. })), 12);
     assert_eq!(count(|fault| matches!(fault, Fault::Twin { survivor: Survivor::First, .. })), 5);
     assert_eq!(count(|fault| matches!(fault, Fault::HeldCommit { held: Held::AfterDeath })), 8);
+    assert_eq!(count(|fault| matches!(fault, Fault::Upgrade { left: Some(_), .. })), 4);
     for replicas in 1..=REPLICAS_MAX {
         assert!(faults.iter().any(|fault| matches!(fault, Fault::Rescale { replicas: to, .. } if *to == replicas)));
     }
