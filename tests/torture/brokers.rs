@@ -6,6 +6,7 @@ use crate::kafka::harness::{Kafka, PATIENCE};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 /// Where free ports are looked for, below those that the system gives to clients.
@@ -76,11 +77,12 @@ impl Drop for Brokers {
 }
 
 /// A port that is free with all that follow and are needed. Two tests that start at once look in different
-/// places first.
+/// places first, be they of one process or of two.
 fn free_ports() -> u16 {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
     let needed = PORTS_PER_NODE * NODES as u16;
     let blocks = (LAST_PORT - FIRST_PORT) / needed;
-    let first = std::process::id() % u32::from(blocks);
+    let first = std::process::id().wrapping_add(STARTED.fetch_add(1, Ordering::Relaxed) * 100) % u32::from(blocks);
     let block = |n: u32| FIRST_PORT + ((first + n) % u32::from(blocks)) as u16 * needed;
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let mut free = (0..u32::from(blocks)).map(block).filter(|port| (*port..port + needed).all(is_free));

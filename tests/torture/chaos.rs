@@ -167,7 +167,7 @@ pub(super) fn short() -> Counts {
         (Kind::Twin, 1),
         (Kind::Volume, 1),
         (Kind::HeldCommit, 2),
-        (Kind::Upgrade, 2),
+        (Kind::Upgrade, 1),
     ];
     each.into()
 }
@@ -226,7 +226,7 @@ fn random_fault(random: &mut Random, kind: Kind, other: bool, replicas: u32) -> 
         }
         Kind::Upgrade => {
             let replicas = random.below(1..u64::from(REPLICAS_MAX) + 1) as u32;
-            Fault::Upgrade { replicas, left: other.then(|| random_left(random, ordinal)) }
+            Fault::Upgrade { replicas, left: (!other).then(|| random_left(random, ordinal)) }
         }
     }
 }

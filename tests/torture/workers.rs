@@ -143,28 +143,25 @@ impl<'a> Workers<'a> {
         (self.launch.start(self.workers[at].place, &volume), volume)
     }
 
-    /// Begins a savepoint with which the job is to stop, and leaves it. Who has stopped by then is started again, as a
-    /// supervisor does; the others go on by themselves.
+    /// Begins a savepoint with which the job is to stop, and leaves it. As the operator does that comes next, the workers
+    /// are told to let go of it, and who has stopped by then is started again.
     fn leave_savepoint(&mut self, left: Left) {
         self.left += 1;
         let (id, to) = (format!("left-{}", self.left), self.launch.savepoints());
         let by_hand = SavepointByHand::new(self.workers.iter().map(|worker| &worker.millrace), &id);
         by_hand.pause(SOURCE_PARTITIONS);
-        if left == Left::Paused {
-            return;
+        let held = left != Left::Paused;
+        if held {
+            by_hand.hold();
         }
-        by_hand.hold();
-        if left == Left::Held {
-            return;
+        let written = (held && left != Left::Held).then(|| by_hand.write(&to));
+        if let Some(tasks) = written.filter(|_| left != Left::Written) {
+            by_hand.publish(&to, &tasks);
         }
-        let tasks = by_hand.write(&to);
-        if left == Left::Written {
-            return;
-        }
-        by_hand.publish(&to, &tasks);
-        let Left::Stopping { ordinal } = left else { return };
+        let Left::Stopping { ordinal } = left else { return by_hand.abandon() };
         let at = self.at(ordinal);
         by_hand.stop(at);
+        by_hand.abandon();
         let worker = &self.workers[at].millrace;
         worker.until("it to stop", || worker.has_ended().then_some(()));
         self.live(at);

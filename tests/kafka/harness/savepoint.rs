@@ -51,8 +51,11 @@ impl<'a> SavepointByHand<'a> {
         self.all("resume", &Value::Null);
     }
 
+    /// Has all workers let go of it. One that has ended meanwhile does not answer.
     pub(crate) fn abandon(&self) {
-        self.all("abandon", &Value::Null);
+        for worker in &self.workers {
+            let _ = worker.post_json(&self.path("abandon"), "");
+        }
     }
 
     /// Has one worker stop.
@@ -67,9 +70,12 @@ impl<'a> SavepointByHand<'a> {
     /// What a worker answers to a step.
     fn ask(&self, worker: &Millrace, step: &str, body: &Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let path = format!("/api/v1/savepoints/{}/{step}", self.id);
-        let (code, answer) = worker.post_json(&path, &body).expect("an answer");
+        let (code, answer) = worker.post_json(&self.path(step), &body).expect("an answer");
         assert!((200..300).contains(&code), "{step}: {code} {answer}");
         serde_json::from_str(&answer).unwrap_or_default()
+    }
+
+    fn path(&self, step: &str) -> String {
+        format!("/api/v1/savepoints/{}/{step}", self.id)
     }
 }
