@@ -23,7 +23,7 @@ use crate::sink::outputs::Outputs;
 use crate::sink::{self, SinkContext};
 use crate::source::kafka::{KeyDecoder, ScanLayout};
 use crate::source::metadata::MetadataColumns;
-use crate::source::{AddedPartition, DatagenSource, KafkaSource, Source, ValuesSource, startup};
+use crate::source::{AddedPartition, DatagenSource, Inquiry, KafkaSource, Source, ValuesSource, startup};
 use crate::state::spill::OperatorMemory;
 use crate::state::store::TaskStore;
 use crate::tables::SinkTopics;
@@ -117,6 +117,7 @@ pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
     }
     let catch_up = await_records(&mut tasks);
 
+    let inquiry = Inquiry::start()?;
     let mut threads = Vec::new();
     let mut added_senders = Vec::new();
     for (own, inbox) in tasks_of.iter().zip(inboxes) {
@@ -124,7 +125,7 @@ pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
         let (added_sender, added) = channel();
         added_senders.push(added_sender);
         threads.push(TaskThread {
-            sources: build_sources(context, own, scans)?,
+            sources: build_sources(context, own, scans, &inquiry)?,
             tasks: own.iter().map(|task| tasks.remove(task).expect("built above")).collect(),
             inbox,
             inbound,
@@ -204,6 +205,7 @@ fn build_sources(
     context: &PipelineContext<'_>,
     own: &[u32],
     mut queues: BTreeMap<NodeId, FetchQueue>,
+    inquiry: &Inquiry,
 ) -> Result<Vec<Box<dyn Source>>> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     for (id, node) in context.job.plan.nodes.iter().enumerate() {
@@ -221,7 +223,13 @@ fn build_sources(
                 let kafka = &context.scans[&id];
                 let layout = scan_layout(id, scan, schema, node.schema.columns.iter().map(|c| &c.data_type), kafka)?;
                 let queue = queues.remove(&id).expect("one queue for each Kafka scan");
-                sources.push(Box::new(KafkaSource::new(layout, queue, assigned, context.clock.clone())?));
+                sources.push(Box::new(KafkaSource::new(
+                    layout,
+                    queue,
+                    assigned,
+                    inquiry.clone(),
+                    context.clock.clone(),
+                )?));
             }
             Operator::Values(values) => sources.push(Box::new(ValuesSource::new(id, values, &node.schema, assigned)?)),
             _ => {}

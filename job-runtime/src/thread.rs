@@ -67,7 +67,7 @@ impl TaskThread {
             let now = self.clock.monotonic();
             if now >= next_tick && self.catch_up.is_done() && !self.gate.is_paused() {
                 next_tick = now + TICK;
-                self.tick(now)?;
+                self.tick()?;
             }
             if !self.may_read() {
                 if let Some(envelope) = self.inbox.receive(WAIT / 4) {
@@ -168,7 +168,7 @@ impl TaskThread {
     }
 
     /// Moves the time of every scan, and takes over partitions that appeared.
-    fn tick(&mut self, now: Duration) -> Result<()> {
+    fn tick(&mut self) -> Result<()> {
         if self.tasks.iter().any(|t| t.is_ending() || t.is_suspended()) {
             return Ok(());
         }
@@ -188,7 +188,7 @@ impl TaskThread {
                 task.source_moved(source.scan(), partition, next);
             }
             for task in &mut self.tasks {
-                let active = source.active_inputs(task.id(), now);
+                let active = source.active_inputs(task.id());
                 let idle = active.iter().all(|input| input.idle);
                 let progress = match source.finished(task.id()) {
                     true => Progress::END,

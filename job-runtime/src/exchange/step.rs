@@ -218,8 +218,10 @@ impl ExchangeStep {
                 (RECEIVED, Some(progress)) => {
                     self.links.restore_received(task, number);
                     // A task of this worker has started anew as well, and will say where it is.
+                    // Another worker's was idle when it said so, and may have had more to read since: until it says so
+                    // again it holds back.
                     if let Some(heard) = self.heard.get_mut(task as usize).filter(|h| !h.local) {
-                        heard.progress = progress;
+                        heard.progress = Progress { idle: false, ..progress };
                     }
                 }
                 _ => return Err(unknown_version()),

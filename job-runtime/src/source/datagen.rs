@@ -146,7 +146,7 @@ impl Source for DatagenSource {
         self.shares.iter().filter(|s| s.task == task).all(|s| s.end.is_some_and(|end| s.next >= end))
     }
 
-    fn active_inputs(&self, task: u32, _now: Duration) -> Vec<ActiveInput<'_>> {
+    fn active_inputs(&self, task: u32) -> Vec<ActiveInput<'_>> {
         let of_task = self.shares.iter().filter(|s| s.task == task);
         of_task
             .map(|s| ActiveInput { topic: &self.table, partition: s.task as i32, idle: self.finished(task) })

@@ -1,6 +1,7 @@
 //! The Kafka source of one scan, for the tasks of one thread: whole fetches are decoded at once, each into
 //! batches of one partition. Where partitions start and end was settled before (`startup.rs`).
 
+use super::idleness::{Answer, Asker, Inquiry, Looks, Silence};
 use super::metadata::MetadataColumns;
 use super::{PartitionId, Source, SourceBatch};
 use crate::batch::{Batch, FailedRow, FailureReason, Origin, SourceRecords};
@@ -55,6 +56,8 @@ pub struct KafkaSource {
     partitions: BTreeMap<PartitionId, PartitionState>,
     moved: Vec<(u32, PartitionId, i64)>,
     fetched: Vec<Fetched>,
+    looks: Looks,
+    asker: Asker,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,8 +65,7 @@ struct PartitionState {
     task: u32,
     next: i64,
     end: Option<i64>,
-    /// Since when there is nothing more to read; None while there may be.
-    quiet_since: Option<Duration>,
+    silence: Silence,
 }
 
 impl PartitionState {
@@ -77,10 +79,19 @@ impl KafkaSource {
         layout: ScanLayout,
         queue: FetchQueue,
         partitions: Vec<AssignedPartition>,
+        inquiry: Inquiry,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let mut source =
-            Self { layout, queue, partitions: BTreeMap::new(), moved: Vec::new(), fetched: Vec::new(), clock };
+        let mut source = Self {
+            layout,
+            queue,
+            partitions: BTreeMap::new(),
+            moved: Vec::new(),
+            fetched: Vec::new(),
+            looks: Looks::default(),
+            asker: Asker::new(inquiry),
+            clock,
+        };
         for partition in partitions {
             source.add_partition(partition)?;
         }
@@ -96,7 +107,32 @@ impl KafkaSource {
                 state.next = next;
                 self.moved.push((state.task, id, next));
             }
-            state.quiet_since.get_or_insert(now);
+            state.silence.begin(now);
+        }
+    }
+
+    fn look_for_idle_partitions(&mut self) {
+        let timeout = self.layout.idle_timeout;
+        if timeout.is_zero() {
+            return;
+        }
+        let now = self.clock.monotonic();
+        let Self { partitions, queue, looks, asker, .. } = self;
+        while let Ok(Answer { partition, next, nothing_more }) = asker.answers.try_recv() {
+            if let Some(state) = partitions.get_mut(&partition).filter(|state| state.next == next) {
+                state.silence.answered(nothing_more, now);
+            }
+        }
+        if looks.look(now) {
+            partitions.values_mut().for_each(|state| state.silence.not_observed(now));
+        }
+        if !looks.is_round(now) {
+            return;
+        }
+        for (partition, state) in partitions {
+            if state.silence.is_due(now, timeout) {
+                asker.ask(queue.consumer(), partition, state.next);
+            }
         }
     }
 
@@ -148,7 +184,7 @@ impl KafkaSource {
         let rows = record_batch(&self.layout.schema, columns, index.len())?;
         let origin = Origin { records: records.clone(), index };
         state.next = next;
-        state.quiet_since = None;
+        state.silence = Silence::None;
         batches.push(SourceBatch {
             scan: self.layout.scan,
             task: state.task,
@@ -178,6 +214,7 @@ impl Source for KafkaSource {
             }
         }
         self.fetched = fetched;
+        self.look_for_idle_partitions();
         Ok(())
     }
 
@@ -185,12 +222,8 @@ impl Source for KafkaSource {
         self.layout.bounded && self.partitions.values().filter(|p| p.task == task).all(PartitionState::finished)
     }
 
-    fn active_inputs(&self, task: u32, now: Duration) -> Vec<ActiveInput<'_>> {
-        let timeout = self.layout.idle_timeout;
-        let idle = |state: &PartitionState| {
-            let silent = !timeout.is_zero() && state.quiet_since.is_some_and(|since| now >= since + timeout);
-            silent || state.finished()
-        };
+    fn active_inputs(&self, task: u32) -> Vec<ActiveInput<'_>> {
+        let idle = |state: &PartitionState| state.silence == Silence::Confirmed || state.finished();
         let of_task = self.partitions.iter().filter(|(_, state)| state.task == task);
         of_task
             .map(|(id, state)| ActiveInput { topic: &id.topic, partition: id.partition, idle: idle(state) })
@@ -203,7 +236,7 @@ impl Source for KafkaSource {
 
     fn add_partition(&mut self, partition: AssignedPartition) -> Result<()> {
         let AssignedPartition { task, partition, start, end } = partition;
-        let state = PartitionState { task, next: start, end, quiet_since: None };
+        let state = PartitionState { task, next: start, end, silence: Silence::None };
         if !state.finished() {
             self.queue.consumer().assign(&partition.topic, partition.partition, start, &self.queue)?;
         }

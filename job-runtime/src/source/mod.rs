@@ -5,10 +5,12 @@ pub mod startup;
 pub mod metadata;
 pub mod kafka;
 pub mod discovery;
+mod idleness;
 mod datagen;
 mod values;
 
 pub use datagen::DatagenSource;
+pub use idleness::Inquiry;
 pub use kafka::{AssignedPartition, KafkaSource};
 pub use values::ValuesSource;
 
@@ -57,8 +59,8 @@ pub trait Source: Send {
     /// Whether a task's share has been read to its bounded end. False for ever when unbounded.
     fn finished(&self, task: u32) -> bool;
 
-    /// The partitions of a task, with their idleness at `now` (the clock's monotonic time).
-    fn active_inputs(&self, task: u32, now: Duration) -> Vec<ActiveInput<'_>>;
+    /// The partitions of a task, with their idleness.
+    fn active_inputs(&self, task: u32) -> Vec<ActiveInput<'_>>;
 
     /// Positions that moved without rows (the bounded end, markers), since the last call.
     fn take_positions(&mut self) -> Vec<(u32, PartitionId, i64)> {

@@ -77,7 +77,7 @@ impl Source for ValuesSource {
         !self.partition.as_ref().is_some_and(unread)
     }
 
-    fn active_inputs(&self, _task: u32, _now: Duration) -> Vec<ActiveInput<'_>> {
+    fn active_inputs(&self, _task: u32) -> Vec<ActiveInput<'_>> {
         Vec::new()
     }
 
