@@ -139,6 +139,7 @@ pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
             clock: context.clock.clone(),
             waiting: waiting.clone(),
             held_limit: context.job.memory.epoch,
+            stands_still: false,
         });
     }
     Ok(Pipeline { threads, router, reports, reporter: reports_sender, produced, added: added_senders })

@@ -41,6 +41,8 @@ pub struct TaskThread {
     /// Bytes held back, of the whole worker, and their limit.
     pub waiting: Arc<AtomicUsize>,
     pub held_limit: usize,
+    /// For a savepoint; with the sources time stands still, and nothing is idle.
+    pub stands_still: bool,
 }
 
 impl TaskThread {
@@ -65,9 +67,11 @@ impl TaskThread {
             }
             self.follow_gate()?;
             let now = self.clock.monotonic();
-            if now >= next_tick && self.catch_up.is_done() && !self.gate.is_paused() {
+            let stands_still = self.gate.is_paused();
+            let stops = stands_still && !self.stands_still;
+            if (now >= next_tick && !stands_still || stops) && self.catch_up.is_done() && self.tick(stops)? {
                 next_tick = now + TICK;
-                self.tick()?;
+                self.stands_still = stands_still;
             }
             if !self.may_read() {
                 if let Some(envelope) = self.inbox.receive(WAIT / 4) {
@@ -105,7 +109,7 @@ impl TaskThread {
             {
                 task.end_epoch(heartbeat);
             }
-            if let Some(prepared) = task.continue_ending(self.gate.is_paused())? {
+            if let Some(prepared) = task.continue_ending(self.stands_still && self.gate.is_paused())? {
                 let _ = self.reports.send(Report::Prepared(prepared));
             }
         }
@@ -167,10 +171,15 @@ impl TaskThread {
         Ok(())
     }
 
-    /// Moves the time of every scan, and takes over partitions that appeared.
-    fn tick(&mut self) -> Result<()> {
+    /// Moves the time of every scan, and takes over partitions that appeared; false where that has to wait. The last time
+    /// before it `stops`, everybody is told that nothing is idle any more: what comes until it goes on will be read by one
+    /// worker sooner than by another.
+    fn tick(&mut self, stops: bool) -> Result<bool> {
         if self.tasks.iter().any(|t| t.is_ending() || t.is_suspended()) {
-            return Ok(());
+            return Ok(false);
+        }
+        if stops {
+            self.sources.iter_mut().for_each(|source| source.stand_still());
         }
         while let Ok(AddedPartition { scan, position }) = self.added.try_recv() {
             let assigned = startup::assign(&position, self.router.parallelism());
@@ -202,6 +211,6 @@ impl TaskThread {
         if let Some(watermark) = watermark {
             self.metrics.set_watermark(watermark);
         }
-        Ok(())
+        Ok(true)
     }
 }

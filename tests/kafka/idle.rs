@@ -69,6 +69,8 @@ fn a_worker_that_stood_still_does_not_take_its_partition_for_a_silent_one() {
     };
     feed.send(10_000, |event| windows.add(event));
     running.iter().for_each(|worker| read(worker, 5_000));
+    // They have found the ends of their partitions by then.
+    running.iter().for_each(|worker| worker.until_next_commits(5));
 
     let by_hand = SavepointByHand::new(&running, "stand-still");
     by_hand.pause(2);

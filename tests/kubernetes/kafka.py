@@ -56,12 +56,16 @@ class Reader:
     """Reads what is committed in a topic, in the background, with the time at which each record was seen."""
 
     def __init__(self, kafka, topic):
+        self.kafka, self.topic, self.errors = kafka, topic, []
         self.consumer = Consumer({
             "bootstrap.servers": kafka.address,
             "group.id": f"e2e-{uuid.uuid4()}",
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
+            # A broker may not have heard yet of a topic that was just created.
+            "topic.metadata.refresh.interval.ms": 1000,
+            "error_cb": self._failed,
         })
         count = kafka.partitions(topic)
         self.consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
@@ -77,7 +81,21 @@ class Reader:
                 if message.error() is None:
                     self.rows.append(row(message.value()))
                     self.seen.append(time.monotonic())
+                else:
+                    self._failed(message.error())
         self.consumer.close()
+
+    def _failed(self, error):
+        self.errors.append(f"{datetime.datetime.now(datetime.UTC):%H:%M:%S} {error}")
+
+    def again(self, patience=10):
+        """How many records another consumer finds, and what this one met: whose fault it is that some are missing."""
+        other = Reader(self.kafka, self.topic)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and len(other.rows) <= len(self.rows):
+            other.stopping.wait(0.2)
+        other.close()
+        return f"another reader finds {len(other.rows)} records of {self.topic}; errors of this one: {self.errors[-5:]}"
 
     def longest_pause(self, after):
         """The longest time without a record, from a moment until now."""

@@ -230,6 +230,11 @@ impl Source for KafkaSource {
             .collect()
     }
 
+    fn stand_still(&mut self) {
+        let now = self.clock.monotonic();
+        self.partitions.values_mut().for_each(|state| state.silence.not_observed(now));
+    }
+
     fn take_positions(&mut self) -> Vec<(u32, PartitionId, i64)> {
         std::mem::take(&mut self.moved)
     }

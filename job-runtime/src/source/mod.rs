@@ -62,6 +62,9 @@ pub trait Source: Send {
     /// The partitions of a task, with their idleness.
     fn active_inputs(&self, task: u32) -> Vec<ActiveInput<'_>>;
 
+    /// Nobody reads it for a while: until somebody does again none of its partitions is idle.
+    fn stand_still(&mut self) {}
+
     /// Positions that moved without rows (the bounded end, markers), since the last call.
     fn take_positions(&mut self) -> Vec<(u32, PartitionId, i64)> {
         Vec::new()

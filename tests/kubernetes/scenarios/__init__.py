@@ -132,6 +132,7 @@ class Surroundings:
         try:
             until("all windows are written", lambda: len(reader.rows) >= len(load.expected), timeout)
         except Failed:
+            print(f"    {len(reader.rows)} records; {reader.again()}")
             # Which are missing says more.
             check_exact(load.expected, reader.rows)
             raise
