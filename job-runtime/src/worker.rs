@@ -43,6 +43,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 
 /// Between two looks at topics that can't be written to.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+/// Between two looks whether the threads of an attempt have ended.
+const ENDING: Duration = Duration::from_millis(10);
 
 pub struct Worker;
 
@@ -406,6 +408,11 @@ impl Supervisor {
         gate.stop();
         pipeline.router.wake_all();
         for handle in handles {
+            while !handle.is_finished() {
+                // It may wait for room for records that nobody wants any more.
+                gate.producer().give_up();
+                self.control.clock.sleep(ENDING);
+            }
             // A panic was caught inside and reported.
             let _ = handle.join();
         }

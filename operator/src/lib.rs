@@ -8,6 +8,7 @@ pub mod names;
 pub mod cluster;
 pub mod surroundings;
 pub mod worker_status;
+mod doors;
 pub mod hosts;
 pub mod metrics;
 pub mod leadership;

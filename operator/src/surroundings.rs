@@ -1,6 +1,7 @@
 //! What is outside of the cluster's API: Kafka, the object store, and the workers in their pods. One trait, so that
 //! tests can stand in for it, and its one implementation by `launch` and HTTP.
 
+use crate::doors::Doors;
 use crate::hosts;
 use crate::job::wanted;
 use crate::names::WORKER_PORT;
@@ -121,6 +122,7 @@ pub trait Surroundings: Send + Sync + 'static {
 /// The real ones.
 pub struct RealSurroundings {
     client: reqwest::Client,
+    doors: Doors,
 }
 
 /// How long a worker may take to tell its status.
@@ -129,7 +131,19 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 impl RealSurroundings {
     pub fn new() -> Result<Self, reqwest::Error> {
         choose_cryptography();
-        Ok(Self { client: reqwest::Client::builder().timeout(STATUS_PATIENCE).build()? })
+        let client = reqwest::Client::builder().timeout(STATUS_PATIENCE).build()?;
+        Ok(Self { client, doors: Doors::default() })
+    }
+
+    /// Kafka's client blocks; the operator's threads do not wait for it.
+    async fn at<T: Send + 'static>(
+        &self,
+        place: &str,
+        work: impl FnOnce() -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let _seat = self.doors.enter(place).await;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|panic| Err(Trouble::Passing(format!("the request ended in a panic: {panic}"))))
     }
 }
 
@@ -157,6 +171,14 @@ impl JobRequest {
 }
 
 impl Place {
+    /// Where one has to get in to read it.
+    fn door(&self) -> &str {
+        match self.location.starts_with(KAFKA_SCHEME) {
+            true => &self.kafka.bootstrap_servers,
+            false => &self.location,
+        }
+    }
+
     fn open(&self) -> Outcome<Storage> {
         let kafka = settings::kafka(&self.kafka, &self.secrets)?;
         let needs_kafka = self.location.starts_with(KAFKA_SCHEME);
@@ -166,7 +188,8 @@ impl Place {
 
 impl Surroundings for RealSurroundings {
     async fn parallelism(&self, request: JobRequest) -> Outcome<u32> {
-        aside(move || {
+        let place = request.spec.kafka.bootstrap_servers.clone();
+        self.at(&place, move || {
             for servers in wanted::servers(&request.spec, &request.plan) {
                 hosts::check_resolved(&servers).map_err(Trouble::Invalid)?;
             }
@@ -176,15 +199,15 @@ impl Surroundings for RealSurroundings {
     }
 
     async fn create(&self, request: JobRequest) -> Outcome<String> {
-        aside(move || Ok(request.resolve()?.create()?.to_text()?)).await
+        let place = request.spec.kafka.bootstrap_servers.clone();
+        self.at(&place, move || Ok(request.resolve()?.create()?.to_text()?)).await
     }
 
     async fn has_committed(&self, file: String, secrets: ReadSecrets) -> Outcome<bool> {
-        aside(move || {
-            let job = JobFile::from_text(&file)?.into_job(&secrets, None)?;
-            Ok(millrace_job_runtime::prepare::has_committed(&job, SystemClock::shared().as_ref())?)
-        })
-        .await
+        let job = JobFile::from_text(&file)?.into_job(&secrets, None)?;
+        let place = job.kafka.bootstrap_servers.clone();
+        self.at(&place, move || Ok(millrace_job_runtime::prepare::has_committed(&job, SystemClock::shared().as_ref())?))
+            .await
     }
 
     async fn make_savepoint(&self, request: savepoint::Request) -> Outcome<String> {
@@ -192,7 +215,8 @@ impl Surroundings for RealSurroundings {
     }
 
     async fn permits(&self, place: Place, plan: Plan, allow_non_restored: bool) -> Outcome<String> {
-        aside(move || {
+        let door = place.door().to_owned();
+        self.at(&door, move || {
             let comparison = Manifest::read(&place.open()?)?.compare(&plan)?;
             comparison.permit(allow_non_restored)?;
             Ok(comparison.to_string())
@@ -201,7 +225,8 @@ impl Surroundings for RealSurroundings {
     }
 
     async fn savepoint_size(&self, place: Place) -> Outcome<SavepointSize> {
-        aside(move || {
+        let door = place.door().to_owned();
+        self.at(&door, move || {
             let manifest = Manifest::read(&place.open()?)?;
             let files = manifest.tasks.iter().flat_map(|task| &task.files);
             Ok(SavepointSize { bytes: files.map(|file| file.bytes).sum(), parallelism: manifest.parallelism })
@@ -210,11 +235,13 @@ impl Surroundings for RealSurroundings {
     }
 
     async fn delete_savepoint(&self, place: Place) -> Outcome<()> {
-        aside(move || Ok(Manifest::delete(&place.open()?)?)).await
+        let door = place.door().to_owned();
+        self.at(&door, move || Ok(Manifest::delete(&place.open()?)?)).await
     }
 
     async fn delete_topics(&self, identity: JobIdentity, kafka: KafkaSpec, secrets: ReadSecrets) -> Outcome<()> {
-        aside(move || {
+        let place = kafka.bootstrap_servers.clone();
+        self.at(&place, move || {
             let topics = Topics::new(&settings::kafka(&kafka, &secrets)?, false)?;
             (1..=identity.incarnation)
                 .try_for_each(|incarnation| topics.delete_own(&JobIdentity { incarnation, ..identity.clone() }))?;
@@ -230,10 +257,4 @@ impl Surroundings for RealSurroundings {
         }))
         .await
     }
-}
-
-/// Kafka's client blocks; the operator's threads do not wait for it.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Outcome<T> + Send + 'static) -> Outcome<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panic| Err(Trouble::Passing(format!("the request ended in a panic: {panic}"))))
 }

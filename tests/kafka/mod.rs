@@ -10,6 +10,8 @@ mod bounded;
 mod stop;
 mod kill;
 mod twins;
+mod full_queue;
+mod undelivered;
 mod workers;
 mod images;
 mod archive;

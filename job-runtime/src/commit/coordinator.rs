@@ -134,6 +134,7 @@ impl Coordinator<'_> {
             let wait = machine.wait(self.clock.monotonic()).unwrap_or(LOOK).min(LOOK);
             let event = self.next_event(wait, &mut progressing)?;
             self.serve_sources(&mut progressing)?;
+            self.gate.producer().check()?;
             let mut effects = machine.step(event, self.clock.monotonic());
             while !effects.is_empty() {
                 let mut following = Vec::new();

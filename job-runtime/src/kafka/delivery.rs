@@ -68,7 +68,8 @@ impl Faults {
                  transactional ids that begin with its namespace and name"
             ));
         }
-        Error::new(error.kind, format!("{error}: {message}"))
+        let explained = Error::new(error.kind, format!("{error}: {message}"));
+        explained.because(error.reason())
     }
 
     fn failed(&self, record: Undelivered) {

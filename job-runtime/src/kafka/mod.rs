@@ -23,4 +23,6 @@ pub const ACCESS_PATIENCE: Duration = Duration::from_secs(300);
 
 pub use config::ClientOptions;
 pub use consumer::{FetchQueue, Fetched, PartitionConsumer};
-pub use producer::{CommitOutcome, OutgoingRecord, ProducerSettings, ProducerTopic, TransactionalProducer};
+pub use producer::{
+    CommitOutcome, OutgoingRecord, ProduceScratch, ProducerSettings, ProducerTopic, TransactionalProducer,
+};

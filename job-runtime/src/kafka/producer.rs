@@ -25,6 +25,8 @@ const RECORD_BYTES_MAX: usize = 1_000_000_000;
 
 /// Kafka's api key of the request that ends a transaction.
 const END_TXN: i16 = 26;
+/// Between two tries to put a record into a queue that is full.
+const ROOM: Duration = Duration::from_millis(5);
 
 /// How a commit went.
 #[derive(Debug)]
@@ -192,6 +194,35 @@ impl TransactionalProducer {
         self.faults.undelivered()
     }
 
+    /// Waits a moment for room in the queue. librdkafka's own way to wait (`F_BLOCK`) may wait for ever: it is woken when what
+    /// is queued falls below the limit, which it need not have reached; and it registers a partition with the transaction only
+    /// after the call that waits, so that what it waits for is not sent.
+    fn await_room(&self) -> Result<()> {
+        // SAFETY: the client is alive; what is called back is `self.faults`.
+        unsafe { sys::rd_kafka_poll(self.client.as_ptr(), millis(ROOM)) };
+        self.check()
+    }
+
+    /// An error where a record was not delivered, so that the transaction is lost. Such records keep their room in the queue
+    /// until this is called, and whoever produces may be waiting for room.
+    pub fn check(&self) -> Result<()> {
+        match self.undelivered() {
+            None => Ok(()),
+            Some(_) => {
+                let lost = Error::restart_worker("the transaction can't be committed");
+                Err(self.faults.explain(lost.because(Reason::TransactionFailed)))
+            }
+        }
+    }
+
+    /// Gives up everything that is to be delivered, so that nobody waits for room any more.
+    pub fn give_up(&self) {
+        let all = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        // SAFETY: the client is alive.
+        unsafe { sys::rd_kafka_purge(self.client.as_ptr(), all) };
+        self.undelivered();
+    }
+
     /// `error` of a call in a transaction, with why that can't be committed any more where it can't.
     fn explain(&self, error: Error) -> Error {
         self.undelivered();
@@ -235,7 +266,7 @@ impl ProducerTopic {
         &self.name
     }
 
-    /// Produces records in order, to `partition` or, where it is None, by their keys. Blocks while the
+    /// Produces records in order, to `partition` or, where it is None, by their keys. Waits while the
     /// client's queue is full. `scratch` is reused from call to call.
     pub fn produce<'a>(
         &self,
@@ -255,24 +286,31 @@ impl ProducerTopic {
             offset: 0,
             _private: std::ptr::null_mut(),
         }));
-        let flags = sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_BLOCK;
-        let count = c_int::try_from(scratch.0.len()).expect("a batch is far below 2^31 records");
-        // SAFETY: the messages point into slices that outlive the call, and F_COPY copies them.
-        let accepted = unsafe {
-            sys::rd_kafka_produce_batch(
-                self.topic.topic.as_ptr(),
-                partition.unwrap_or(PARTITION_UNASSIGNED),
-                flags,
-                scratch.0.as_mut_ptr(),
-                count,
-            )
-        };
-        if accepted == count {
-            return Ok(());
+        let mut rest = scratch.0.as_mut_slice();
+        loop {
+            let count = c_int::try_from(rest.len()).expect("a batch is far below 2^31 records");
+            // SAFETY: the messages point into slices that outlive the call, and F_COPY copies them.
+            let accepted = unsafe {
+                sys::rd_kafka_produce_batch(
+                    self.topic.topic.as_ptr(),
+                    partition.unwrap_or(PARTITION_UNASSIGNED),
+                    sys::RD_KAFKA_MSG_F_COPY,
+                    rest.as_mut_ptr(),
+                    count,
+                )
+            };
+            if accepted == count {
+                return Ok(());
+            }
+            let refused = rest.iter().position(|m| m.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+            match refused.map(|at| (at, rest[at].err)) {
+                // All from there on were refused for the same reason.
+                Some((at, RDKafkaRespErr::RD_KAFKA_RESP_ERR__QUEUE_FULL)) => rest = &mut rest[at..],
+                Some((_, code)) => return Err(self.refusal(code)),
+                None => return Err(self.refusal(RDKafkaRespErr::RD_KAFKA_RESP_ERR__FAIL)),
+            }
+            self.topic.producer.await_room()?;
         }
-        let refused = scratch.0.iter().find(|m| m.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
-        let code = refused.map_or(RDKafkaRespErr::RD_KAFKA_RESP_ERR__FAIL, |m| m.err);
-        Err(self.refusal(code))
     }
 
     /// Produces one record with headers and, where given, its own timestamp (epoch milliseconds).
@@ -299,9 +337,7 @@ impl ProducerTopic {
                 argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION, |u| {
                     u.i32_ = partition.unwrap_or(PARTITION_UNASSIGNED);
                 }),
-                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS, |u| {
-                    u.i = sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_BLOCK;
-                }),
+                argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS, |u| u.i = sys::RD_KAFKA_MSG_F_COPY),
                 argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE, |u| {
                     u.mem.ptr = pointer(record.payload);
                     u.mem.size = record.payload.map_or(0, <[u8]>::len);
@@ -314,12 +350,16 @@ impl ProducerTopic {
                 argument(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = list),
             ];
             let client = self.topic.producer.client.as_ptr();
-            let error = NativeError::take(sys::rd_kafka_produceva(client, arguments.as_mut_ptr(), arguments.len()));
-            match error {
-                None => Ok(()),
-                Some(error) => {
+            loop {
+                let error = NativeError::take(sys::rd_kafka_produceva(client, arguments.as_mut_ptr(), arguments.len()));
+                let Some(error) = error else { return Ok(()) };
+                let waited = match error.code {
+                    RDKafkaRespErr::RD_KAFKA_RESP_ERR__QUEUE_FULL => self.topic.producer.await_room(),
+                    code => Err(self.refusal(code)),
+                };
+                if waited.is_err() {
                     sys::rd_kafka_headers_destroy(list);
-                    Err(self.refusal(error.code))
+                    return waited;
                 }
             }
         }

@@ -108,8 +108,12 @@ where
 {
     let (reader, writer) = store();
     let config = watcher::Config::default().labels(JOB_LABEL);
-    let events =
-        watcher(in_namespace::<K>(client, namespace), config).default_backoff().reflect(writer).touched_objects();
+    // Who wrote which field is half of an object, and of no use here.
+    let events = watcher(in_namespace::<K>(client, namespace), config)
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .touched_objects();
     let jobs = events.filter_map(async |object| {
         let object = object.ok()?;
         let job = object.labels().get(JOB_LABEL)?.clone();

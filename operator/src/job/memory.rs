@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Of one job.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Memory {
     /// The number of tasks its topics give it, when that was asked, and about which job.
     pub(super) parallelism: Option<(Timestamp, String, std::result::Result<u32, String>)>,
@@ -38,9 +38,10 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         format!("{}/{}", job.namespace().unwrap_or_default(), job.name_any())
     }
 
-    pub(super) fn remember(&self, job: &StreamJob) -> Memory {
+    /// What is remembered of a job, as far as it is asked for.
+    pub(super) fn recall<T>(&self, job: &StreamJob, ask: impl FnOnce(&Memory) -> Option<T>) -> Option<T> {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&Self::key(job)).cloned().unwrap_or_default()
+        memory.get(&Self::key(job)).and_then(ask)
     }
 
     pub(super) fn update(&self, job: &StreamJob, change: impl FnOnce(&mut Memory)) {

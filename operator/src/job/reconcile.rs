@@ -190,11 +190,11 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let named = wanted::secrets(spec, plan);
         let settled = job.status.as_ref().is_some_and(|status| status.operation.is_none());
         let key = format!("{named:?}");
-        if let Some((at, of, read)) = self.remember(job).secrets
-            && of == key
-            && settled
-            && self.since(at) < SECRETS_AGE
-        {
+        let known = self.recall(job, |memory| {
+            let (at, of, read) = memory.secrets.as_ref()?;
+            (settled && *of == key && self.since(*at) < SECRETS_AGE).then(|| read.clone())
+        });
+        if let Some(read) = known {
             return Ok(read);
         }
         let namespace = job.namespace().unwrap_or_default();
@@ -227,11 +227,13 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         secrets: &ReadSecrets,
     ) -> Option<std::result::Result<u32, String>> {
         let about = format!("{}{}{:?}", wanted.plan_hash, wanted.settings_hash, wanted.spec.parallelism);
-        if let Some((at, of, found)) = self.remember(job).parallelism {
+        let known = self.recall(job, |memory| {
+            let (at, of, found) = memory.parallelism.as_ref()?;
             let fresh_for = if found.is_ok() { self.settings.topics_interval } else { RETRY };
-            if of == about && self.since(at) < fresh_for {
-                return Some(found);
-            }
+            (*of == about && self.since(*at) < fresh_for).then(|| found.clone())
+        });
+        if known.is_some() {
+            return known;
         }
         let first = Revision { incarnation: 1, generation: 1, ..Revision::default() };
         let request = JobRequest {
@@ -284,8 +286,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let name = names::config_map(&job.name_any(), revision.incarnation, revision.generation);
         // One by this name that was deleted and made again is another job's.
         let key = format!("{}/{name}", job.uid().unwrap_or_default());
-        if let Some(made) = self.remember(job).made.get(&key) {
-            return Ok(Some(made.clone()));
+        if let Some(made) = self.recall(job, |memory| memory.made.get(&key).cloned()) {
+            return Ok(Some(made));
         }
         let Some(data) = self.cluster.config_map(&job.namespace().unwrap_or_default(), &name).await? else {
             return Ok(None);
@@ -335,7 +337,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             now,
         };
         let after = complete(decision.status.clone(), &report);
-        let last = self.remember(&job).status_written.map(|at| self.since(at));
+        let last = self.recall(&job, |memory| memory.status_written).map(|at| self.since(at));
         if !is_news(&before, &after, last, self.settings.status_interval) {
             return Ok(job);
         }
@@ -349,7 +351,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
     async fn announce(&self, job: &StreamJob, status: &StreamJobStatus, verdict: &Verdict) {
         let stalled = verdict.stalled.as_ref().map(|(reason, message)| format!("{reason}: {message}"));
         let now = (status.phase, stalled);
-        let before = self.remember(job).announced.unwrap_or_default();
+        let before = self.recall(job, |memory| memory.announced.clone()).unwrap_or_default();
         if before == now {
             return;
         }
@@ -510,10 +512,13 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let children = build::children(job, revision, spec, secrets, revision.replicas);
         let digest =
             serde_json::to_string(&children.iter().map(|child| &child.object).collect::<Vec<_>>()).unwrap_or_default();
-        let known = self.remember(job).applied;
         let calm = job.status.as_ref().is_none_or(|status| self.is_calm(status));
         let lasts = if calm { REAPPLY } else { REAPPLY_IN_OPERATION };
-        if known.is_some_and(|(applied, at)| applied == digest && self.since(at) < lasts) {
+        let is_there = |memory: &Memory| {
+            let (applied, at) = memory.applied.as_ref()?;
+            (*applied == digest && self.since(*at) < lasts).then_some(())
+        };
+        if self.recall(job, is_there).is_some() {
             return Ok(());
         }
         let namespace = job.namespace().unwrap_or_default();
@@ -530,7 +535,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let kept = [Some(revision.clone()), status.stable].into_iter().flatten();
         let names: Vec<String> =
             kept.map(|r| names::config_map(&job.name_any(), r.incarnation, r.generation)).collect();
-        if self.remember(job).kept.as_ref() == Some(&names) {
+        if self.recall(job, |memory| (memory.kept.as_ref() == Some(&names)).then_some(())).is_some() {
             return Ok(());
         }
         self.cluster.keep_config_maps(&job.namespace().unwrap_or_default(), &job.name_any(), &names).await?;
