@@ -291,7 +291,9 @@ fn measure_recovery(recovery: Recovery) -> Result<()> {
     let topic = recovery.topic.into_event_topic();
     topic.ensure_filled()?;
     let experiment = recovery::Experiment { topic: &topic, millrace_binary: found(&recovery.millrace)? };
-    for recovery::Recovery { origin, state_bytes, seconds, log_records } in experiment.run(&Testbed::new()?)? {
+    for recovery::Recovery { origin, state_bytes, seconds, restore_seconds, log_records } in
+        experiment.run(&Testbed::new()?)?
+    {
         let origin = match origin {
             recovery::Origin::Volume => "with its volume",
             recovery::Origin::Log => "without its volume, from the log",
@@ -299,7 +301,8 @@ fn measure_recovery(recovery: Recovery) -> Result<()> {
         };
         let state = state_bytes as f64 / 1e6;
         println!(
-            "recovery: {origin} {seconds:.1} s to the first commit; {state:.0} MB of state, {log_records} log records"
+            "recovery: {origin} {seconds:.1} s to the first commit, restored after {restore_seconds:.1} s; {state:.0} MB of state, \
+             {log_records} log records"
         );
     }
     Ok(())

@@ -35,6 +35,8 @@ pub(crate) struct Recovery {
     pub(crate) origin: Origin,
     pub(crate) state_bytes: u64,
     pub(crate) seconds: f64,
+    /// Until the tasks were its own and their state there.
+    pub(crate) restore_seconds: f64,
     /// Records of the task logs that it read.
     pub(crate) log_records: u64,
 }
@@ -77,9 +79,11 @@ impl Experiment<'_> {
             running = start()?;
             running.until("a commit", LIMIT, |status| (status["commits"].as_u64()? > 0).then_some(()))?;
             let seconds = started.elapsed().as_secs_f64();
-            let read = |status: &serde_json::Value| status["restore"]["logRecords"].as_u64();
-            let log_records = running.until("the restore", LIMIT, read)?;
-            recoveries.push(Recovery { origin, state_bytes, seconds, log_records });
+            let restore = |status: &serde_json::Value| {
+                Some((status["restore"]["seconds"].as_f64()?, status["restore"]["logRecords"].as_u64()?))
+            };
+            let (restore_seconds, log_records) = running.until("the restore", LIMIT, restore)?;
+            recoveries.push(Recovery { origin, state_bytes, seconds, restore_seconds, log_records });
         }
         running.stop()?;
         Ok(recoveries)

@@ -7,6 +7,9 @@ use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// Of state, for each operator of a task. Reading takes a second for some thirty megabytes, in which the worker does nothing.
+const READ_AT_START: usize = 4 << 20;
+
 /// Takes a key's place among those asked for, and its value.
 pub type Found<'a> = dyn FnMut(usize, &[u8]) -> Result<()> + 'a;
 /// Takes a whole key and its value; whether to go on.
@@ -88,10 +91,11 @@ impl Spill {
         self.reader.as_ref()
     }
 
-    /// Bytes that an operator which has nothing yet may take: what is left, and its share in any case.
-    pub fn room(&self) -> usize {
+    /// Bytes of state that an operator reads when it starts: what is left of the memory, its share in any case, and no more
+    /// than takes a moment. The rest is read when it is touched, which costs no more than reading all of it first.
+    pub fn room_at_start(&self) -> usize {
         let used = self.memory.used.load(Ordering::Relaxed);
-        self.memory.limit.saturating_sub(used).max(self.memory.share())
+        self.memory.limit.saturating_sub(used).max(self.memory.share()).min(READ_AT_START)
     }
 
     /// Says how much the operator has in memory.
@@ -199,17 +203,17 @@ mod tests {
         let memory = Arc::new(OperatorMemory::new(200, 4));
         let operator = || Spill::new(Arc::new(Nothing), Arc::default(), memory.clone());
         let (mut large, mut small) = (operator(), operator());
-        assert_eq!(large.room(), 100);
+        assert_eq!(large.room_at_start(), 100);
         large.report(90);
         assert!(!large.is_too_much(), "the others have nothing");
-        assert_eq!(small.room(), 25, "its share, whatever the others have");
+        assert_eq!(small.room_at_start(), 25, "its share, whatever the others have");
         small.report(20);
         assert!(!small.is_too_much());
         assert!(large.is_too_much());
         large.report(30);
         assert!(!large.is_too_much());
         drop(large);
-        assert_eq!(small.room(), 80);
+        assert_eq!(small.room_at_start(), 80);
         drop(small);
         assert_eq!(memory.used.load(Ordering::Relaxed), 0);
     }

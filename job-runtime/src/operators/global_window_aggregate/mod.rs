@@ -409,7 +409,7 @@ impl Operator for GlobalWindowAggregate {
     }
 
     fn restore(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
-        let limit = self.spill.as_ref().map_or(usize::MAX, Spill::room);
+        let limit = self.spill.as_ref().map_or(usize::MAX, Spill::room_at_start);
         let (mut cursor, mut bytes) = (None, 0);
         let Self { slices, layout, groups, .. } = self;
         entries.for_each_while(&mut |table, _, key, value| {

@@ -407,7 +407,7 @@ impl Operator for WindowJoin {
     }
 
     fn restore(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
-        let limit = self.spill.as_ref().map_or(usize::MAX, Spill::room);
+        let limit = self.spill.as_ref().map_or(usize::MAX, Spill::room_at_start);
         let (mut cursor, mut bytes) = (None, 0);
         let mut readers: BTreeMap<i64, RowsReader> = BTreeMap::new();
         let schemas = self.spilled().schemas;
