@@ -48,7 +48,7 @@ pub struct Context<C, S> {
 }
 
 /// How long what was applied is trusted to be there; the cluster tells of most changes anyway.
-const REAPPLY: Duration = Duration::from_secs(300);
+const REAPPLY: Duration = Duration::from_secs(1800);
 const REAPPLY_IN_OPERATION: Duration = Duration::from_secs(10);
 /// Between looks at an operation that waits for pods.
 const OPERATION_LOOK: Duration = Duration::from_secs(1);
