@@ -46,8 +46,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 ];
 
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().expect("the tests' folder is in the tree").to_path_buf()
+    PathBuf::from("..")
 }
 
 /// Every file of the tree with this extension, the build's products and hidden folders left out.
@@ -180,6 +179,16 @@ fn no_module_is_a_catch_all() {
         names.contains(&stem.as_str()) || names.contains(&folder.as_str())
     };
     expect_none(files("rs").iter().filter(catch_all).map(|path| relative(path)).collect(), "modules without a subject");
+}
+
+/// Checkouts may share a target folder, and cargo does not build anew for another place: a test would read another tree's files,
+/// or none. Tests run in the folder of their crate.
+#[test]
+fn no_test_has_the_place_of_its_checkout_compiled_in() {
+    let compiled_in = concat!("env!(\"CARGO_", "MANIFEST_DIR\")");
+    let tests = files("rs").into_iter().filter(|path| relative(path).contains("tests"));
+    let wrong = tests.filter(|path| read(path).contains(compiled_in)).map(|path| relative(&path));
+    expect_none(wrong.collect(), "tests find files from the folder that they run in");
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn evaluate(expression: &str, zone: &str) -> String {
 }
 
 fn check(file: &str) {
-    let path = format!("{}/tests/cases/expression/{file}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("tests/cases/expression/{file}.txt");
     let text = std::fs::read_to_string(&path).unwrap();
     let (mut zone, mut wrong) = ("UTC", Vec::new());
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {

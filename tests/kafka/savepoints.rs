@@ -81,7 +81,7 @@ fn read_with_other_tools(location: &str) {
         assert_ne!(std::env::var("MILLRACE_REQUIRE_KAFKA").as_deref(), Ok("1"), "MILLRACE_PYTHON has to be set");
         return;
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/read_savepoint.py");
+    let script = "kafka/read_savepoint.py";
     let output = Command::new(python).args([script, location]).output().expect("python runs");
     let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{wrong}");

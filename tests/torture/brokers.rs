@@ -60,7 +60,7 @@ impl Brokers {
     }
 
     fn script(&self, script: &str, arguments: &[&str]) -> Command {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testbed/kafka").join(script);
+        let path = Path::new("testbed/kafka").join(script);
         let mut command = Command::new(path);
         command.args(arguments);
         command.env("TESTBED_KAFKA_NODES", NODES.to_string()).env("TESTBED_KAFKA_PORT", self.port.to_string());

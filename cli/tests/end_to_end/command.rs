@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -41,9 +41,9 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) -> String {
 }
 
 pub(crate) fn example(name: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the tree");
-    let path: PathBuf = root.join("examples/actions-per-minute").join(name);
-    path.display().to_string()
+    let path = Path::new("../examples/actions-per-minute").join(name);
+    // The command may run in another folder.
+    path.canonicalize().expect("an example").display().to_string()
 }
 
 /// A port that was free a moment ago.

@@ -12,8 +12,7 @@ fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("MILLRACE_PYTHON") {
         return python.into();
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/python-env.sh");
-    let made = Command::new(script).output().expect("bash");
+    let made = Command::new("../scripts/python-env.sh").output().expect("bash");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     String::from_utf8_lossy(&made.stdout).trim().into()
 }

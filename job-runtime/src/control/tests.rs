@@ -139,11 +139,16 @@ fn a_savepoint_goes_step_by_step() {
     assert_eq!(served.post("/api/v1/savepoints/other/pause", "").0, 409);
     served.worker.pause.committed(Some(Vec::new()));
     assert_eq!(step("pause", "").1["paused"], true);
-    assert_eq!(step("stop", "").0, 202);
     assert_eq!(step("resume", "").0, 204);
     assert_eq!(step("resume", "").0, 204, "it goes on already");
     assert_eq!(step("pause", "").1["paused"], false, "and does not stop again for the same");
     assert_eq!(step("abandon", "").0, 204);
+    let next = |step: &str| served.post(&format!("/api/v1/savepoints/s-2/{step}"), "");
+    assert_eq!(next("pause").0, 200);
+    served.worker.pause.committed(Some(Vec::new()));
+    assert_eq!(next("stop").0, 202);
+    assert_eq!(next("resume").0, 204);
+    assert_eq!(next("pause").1["paused"], true, "it stops, whoever wants it to go on");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn every_script_gives_its_plan_or_its_error() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan");
-    let mut scripts: Vec<PathBuf> = fs::read_dir(&folder)
+    let folder = Path::new("tests/cases/plan");
+    let mut scripts: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the cases are beside this test")
         .map(|entry| entry.expect("the folder is readable").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
@@ -23,7 +23,7 @@ fn every_script_gives_its_plan_or_its_error() {
     let count = scripts.len();
     let mut wrong = Vec::new();
     for script in scripts {
-        let actual = outcome(&folder, &script);
+        let actual = outcome(folder, &script);
         let expected_path = script.with_extension("txt");
         if update {
             fs::write(&expected_path, &actual).expect("the folder is writable");
@@ -66,11 +66,11 @@ fn outcome(folder: &Path, case: &Path) -> String {
 
 /// Calls `check` with the name and the plan of every case that has one.
 fn each_plan(mut check: impl FnMut(&str, &Plan)) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan");
-    for entry in fs::read_dir(&folder).expect("the cases are beside this test") {
+    let folder = Path::new("tests/cases/plan");
+    for entry in fs::read_dir(folder).expect("the cases are beside this test") {
         let path = entry.expect("the folder is readable").path();
         if path.extension().is_some_and(|extension| extension == "sql")
-            && let Ok(planned) = plan_script(&script(&folder, &path), &PlanOptions::default())
+            && let Ok(planned) = plan_script(&script(folder, &path), &PlanOptions::default())
         {
             check(&path.file_name().unwrap_or_default().to_string_lossy(), &planned.plan);
         }

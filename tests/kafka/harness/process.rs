@@ -25,7 +25,7 @@ fn build() -> PathBuf {
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().expect("cargo runs");
+    let built = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(built.status.success(), "the millrace command does not build");
     let messages = String::from_utf8(built.stdout).expect("cargo's JSON");
     let messages = messages.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("cargo's JSON"));

@@ -29,16 +29,19 @@ pub enum Fate {
     Broken(String),
 }
 
+const FOLDER: &str = "tests/simulation/mutants";
+
+/// The one that this runs in.
 pub fn repository() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).expect("the crate is in tests/ of the repository").to_path_buf()
+    let here = std::env::current_dir().expect("there is a working directory");
+    here.ancestors().find(|folder| folder.join(FOLDER).is_dir()).expect("it runs in the repository").to_path_buf()
 }
 
 /// # Errors
 /// When the lists can't be read, or say something else than mutants.
 pub fn load() -> io::Result<Vec<Mutant>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mutants");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<io::Result<_>>()?;
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(repository().join(FOLDER))?.map(|e| e.map(|e| e.path())).collect::<io::Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     let mut mutants = Vec::new();
