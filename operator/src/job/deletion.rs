@@ -3,13 +3,15 @@
 //! volumes and configuration go by their owner.
 
 use super::reconcile::{Context, Result};
+use super::status::seconds;
 use super::wanted;
 use crate::cluster::{Cluster, Freshness, Notice};
 use crate::surroundings::{Surroundings, Trouble};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt;
 use millrace_crds::StreamJob;
-use millrace_crds::status::Revision;
+use millrace_crds::status::{Copy, Revision};
 use millrace_crds::stream_job::DeletionPolicy;
 use millrace_launch::savepoint::Request;
 use std::time::Duration;
@@ -33,7 +35,10 @@ pub(super) async fn delete<C: Cluster, S: Surroundings>(context: &Context<C, S>,
         .spec
         .final_savepoint
         .map(|last| SignedDuration::try_from(last.deadline.get()).unwrap_or(SignedDuration::MAX));
+    // Workers that have been told to stop run for a moment yet.
+    let made = job.status.as_ref().is_some_and(|status| status.suspended_with.is_some());
     if let Some(deadline) = allowed
+        && !made
         && observed.all_running(revision.replicas)
         && since < deadline
         && let Some(token) = context.token(job).await?
@@ -50,6 +55,11 @@ pub(super) async fn delete<C: Cluster, S: Surroundings>(context: &Context<C, S>,
         };
         match context.surroundings.make_savepoint(request).await {
             Ok(location) => {
+                let mut status = job.status.clone().unwrap_or_default();
+                status.suspended_with = Some(location.clone());
+                status.last_savepoint =
+                    Some(Copy { time: Time(seconds((context.now)())), url: Some(location.clone()) });
+                context.cluster.write_status(job, &status).await?;
                 let notice = Notice { warning: false, reason: "FinalSavepoint".to_owned(), message: location };
                 context.cluster.tell(job, notice).await;
             }
