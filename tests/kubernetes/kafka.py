@@ -7,7 +7,9 @@ import time
 import uuid
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AdminClient, NewPartitions, NewTopic, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion,
+)
 
 from cluster import Failed, until
 
@@ -21,6 +23,9 @@ class Kafka:
         futures = self.admin.create_topics([NewTopic(topic, partitions, 1) for topic in topics])
         for future in futures.values():
             future.result(30)
+        # Brokers hear of it a little later, and until then name no partitions.
+        for topic in topics:
+            until(f"{topic} is there", lambda topic=topic: self.partitions(topic) == partitions)
 
     def create_anew(self, topic, partitions=4):
         """A topic whose name others have used before."""
@@ -38,6 +43,13 @@ class Kafka:
 
     def topics(self, prefix):
         return [name for name in self.admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+
+    def add_user(self, name, password):
+        """One who logs in with SCRAM-SHA-512."""
+        way = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        user = UserScramCredentialUpsertion(name, way, password.encode())
+        for future in self.admin.alter_user_scram_credentials([user]).values():
+            future.result(30)
 
     def producer(self):
         return Producer({

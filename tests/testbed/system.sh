@@ -5,6 +5,7 @@
 #
 #   build       what the Rust build needs: C and C++ compilers, libclang, OpenSSL's and zlib's headers
 #   java        a Java 17 runtime or newer and Maven, for Kafka and Flink
+#   tls         OpenSSL's command, for Kafka's certificates
 #   fetch       curl and Python 3, for what is no package
 #   python      Python 3 with pip and venv, for Flink's jars and the examples' producers
 #   kubernetes  containerd and runc, what pods' network needs, and a C compiler, for Kubernetes
@@ -31,7 +32,7 @@ has_header() { echo "#include <$1>" | cc -E -; }
 has_network_plugins() { test -x /usr/lib/cni/bridge || test -x /opt/cni/bin/bridge; }
 has_venv() { python3 -c 'import venv, ensurepip'; }
 
-for group in "${@:?usage: system.sh build|java|fetch|python|kubernetes...}"; do
+for group in "${@:?usage: system.sh build|java|tls|fetch|python|kubernetes...}"; do
   case $group in
     build)
       need build-essential has c++
@@ -47,6 +48,7 @@ for group in "${@:?usage: system.sh build|java|fetch|python|kubernetes...}"; do
       need maven has mvn
       need curl has curl
       ;;
+    tls) need openssl has openssl ;;
     fetch)
       need curl has curl
       need ca-certificates test -d /etc/ssl/certs
@@ -70,7 +72,7 @@ for group in "${@:?usage: system.sh build|java|fetch|python|kubernetes...}"; do
       need libc6-dev has_header stdlib.h
       ;;
     *)
-      echo "system.sh: no group called $group (build, java, fetch, python, kubernetes)" >&2
+      echo "system.sh: no group called $group (build, java, tls, fetch, python, kubernetes)" >&2
       exit 2
       ;;
   esac

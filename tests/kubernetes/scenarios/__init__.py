@@ -5,6 +5,7 @@ import json
 import uuid
 
 from cluster import Failed, until
+from installation import NAMESPACE
 from kafka import Load, check_exact
 
 _SCENARIOS = []
@@ -16,7 +17,7 @@ def scenario(function):
 
 
 def every():
-    from . import deploy, faults, lifecycle, refusals, scale  # noqa: F401 - they register themselves
+    from . import deploy, faults, lifecycle, refusals, scale, security, state  # noqa: F401 - they register themselves
 
     return list(_SCENARIOS)
 
@@ -41,8 +42,9 @@ class Surroundings:
     def load(self, events, **settings):
         return Load(self.kafka, events, **settings)
 
-    def windows(self, name, events, results, aggregate="COUNT(*)", **spec):
-        """A job that counts events by key and second."""
+    def windows(self, name, events, results, aggregate="COUNT(*)", also=None, **spec):
+        """A job that counts events by key and second, and does what else is asked of it."""
+        also = also or {"tables": "", "inserts": ""}
         sql = f"""
             CREATE TABLE events (id BIGINT, k STRING, ts BIGINT, t AS TO_TIMESTAMP_LTZ(ts, 3),
                 WATERMARK FOR t AS t - INTERVAL '10' SECOND)
@@ -51,10 +53,14 @@ class Surroundings:
                     'scan.topic-partition-discovery.interval' = '1 s');
             CREATE TABLE results (k STRING, w TIMESTAMP(3), n BIGINT)
               WITH ('connector' = 'kafka', 'topic' = '{results}', 'format' = 'json');
+            {also["tables"]}
+            EXECUTE STATEMENT SET BEGIN
             INSERT INTO results
               SELECT k, window_start, {aggregate}
               FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(t), INTERVAL '1' SECOND))
               GROUP BY k, window_start, window_end;
+            {also["inserts"]}
+            END;
         """
         return self.manifest(name, sql, **spec)
 
@@ -90,6 +96,27 @@ class Surroundings:
         self.cluster.kubectl(
             "patch", kind, name, "-n", self.namespace, "--type=merge", "-p", json.dumps({"spec": spec})
         )
+
+    def secret(self, name, kind, **entries):
+        self.cluster.apply({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": self.namespace},
+            "type": kind, "stringData": entries,
+        })
+
+    def stands_nowhere(self, *secrets):
+        """Checks that no line of them is in what others may see of a job: objects, events and logs."""
+        seen = self.cluster.kubectl("get", "sj,sp,sts,pods,cm,events", "-n", self.namespace, "-o", "json")
+        seen += self.cluster.kubectl("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=millrace-operator", "--tail=-1")
+        for pod in self.cluster.list("pods", self.namespace):
+            seen += self.cluster.kubectl("logs", pod["metadata"]["name"], "-n", self.namespace)
+        # What a key is written between is no secret.
+        lines = [line for secret in secrets for line in secret.splitlines() if not line.startswith("-----")]
+        assert lines and not any(line in seen for line in lines)
+
+    def events(self, name, reason):
+        """What was told of an object, oldest first."""
+        told = self.cluster.list("events", self.namespace)
+        return [event for event in told if event["involvedObject"]["name"] == name and event["reason"] == reason]
 
     def pods(self, name):
         pods = self.cluster.list("pods", self.namespace, f"millrace.dev/job={name}")

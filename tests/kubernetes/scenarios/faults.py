@@ -60,3 +60,28 @@ def a_kubelet_that_starts_again_disturbs_nothing(s):
         subprocess.run([str(COMPONENT), "restart", "kubelet"], check=True, timeout=120, env=os.environ)
         s.settled("stays", pods=2)
         assert {pod["metadata"]["uid"] for pod in s.pods("stays")} == before
+
+
+@scenario
+def a_drained_node_disturbs_nothing(s):
+    """It is the only one, so pods have nowhere to go until it takes them again."""
+    node = s.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+    drain = lambda *which: s.cluster.refused(  # noqa: E731
+        "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=20s", *which)
+    with s.counting("drained") as job:
+        before = {pod["metadata"]["uid"] for pod in s.pods("drained")}
+        at = time.monotonic()
+        try:
+            # One pod may go at a time, and the next only when that one runs elsewhere.
+            said = drain("--pod-selector=millrace.dev/job=drained")
+            assert "disruption budget" in said and "drained-" in said, said
+            until("the job says what it waits for", lambda: "unschedulable" in s.condition("drained", "Stalled")["message"])
+            # With all others, the operator among them.
+            said = drain()
+            assert "disruption budget" in said and "drained-" in said, said
+            assert len(before & {pod["metadata"]["uid"] for pod in s.pods("drained")}) == 1
+        finally:
+            s.cluster.kubectl("uncordon", node)
+        s.installation.await_ready()
+        s.settled("drained", pods=2)
+        print(f"    longest pause of output {job.pause(at)}")

@@ -103,6 +103,46 @@ def another_job_starts_from_a_savepoint(s):
     second.close()
 
 
+@scenario
+def a_last_savepoint_is_made_when_a_job_is_deleted(s):
+    events, results = s.topics(partitions=2)
+    reader = s.kafka.reader(results)
+    with s.load(events, rate=400) as load:
+        s.cluster.apply(s.windows("first", events, results, finalSavepoint={}))
+        s.settled("first", pods=2)
+        until("results", lambda: reader.rows)
+        s.cluster.kubectl("delete", "streamjob", "first", "-n", s.namespace, "--timeout=60s")
+        told = until("it is told where the savepoint is", lambda: s.events("first", "FinalSavepoint"))
+        location = told[0]["message"]
+        # All other topics of the job are gone with it.
+        assert [f"kafka:{topic}" for topic in s.kafka.topics(f"{s.namespace}.first.")] == [location]
+        s.cluster.apply(s.windows("second", events, results, restoreFrom={"url": location}, replicas=1))
+        status = s.settled("second", pods=1)
+        assert status["revision"]["restoredFrom"] == location, status
+        # They write to the same topic, so whatever is lost or doubled between them is seen.
+        s.exact(load, reader)
+        assert [event["type"] for event in told] == ["Normal"], [event["message"] for event in told]
+    reader.close()
+
+
+@scenario
+def savepoints_come_by_a_schedule_and_old_ones_go(s):
+    with s.counting("saves", rate=200, savepoint={"schedule": {"interval": "1m", "retain": 1}}):
+        first = until("a savepoint", lambda: next(complete(s), None), timeout=100)
+        second = until("another one", lambda: next((one for one in complete(s) if one != first), None),
+                       timeout=100)
+        until("the first is gone", lambda: not s.cluster.exists("savepoint", first[0], s.namespace), timeout=30)
+        topics = [f"kafka:{topic}" for topic in s.kafka.topics(f"{s.namespace}.saves.")]
+        assert first[1] not in topics and second[1] in topics, (first, second, topics)
+
+
+def complete(s):
+    """Names and locations of savepoints that a job can start from."""
+    for one in s.cluster.list("savepoints", s.namespace):
+        if one.get("status", {}).get("phase") == "Completed":
+            yield one["metadata"]["name"], one["status"]["location"]
+
+
 def savepoint(s, name):
     return s.cluster.get("savepoint", name, s.namespace)["status"]
 

@@ -1,8 +1,9 @@
 # Sourced after lib.sh by Kafka's scripts: how many nodes, their addresses, the class path, and the
 # folder of this Kafka, so that those on different ports, or with another number of nodes, share
 # nothing but the jars. Node n serves clients on kafka_port + 2 (n - 1), and its controller listens
-# on the port after that; behind those of all nodes are the ports with SASL. Its pid file and log are
-# called node-n.
+# on the port after that; behind those of all nodes are the ports with SASL. A node that is alone has two more
+# behind that, with TLS; several would need more ports than those who look for free ones look for. Its pid file
+# and log are called node-n.
 
 kafka_nodes=${TESTBED_KAFKA_NODES:-1}
 kafka_host=${TESTBED_KAFKA_HOST:-127.0.0.1}
@@ -33,6 +34,16 @@ for node in $(seq "$kafka_nodes"); do
   kafka_voters+=${kafka_voters:+,}$node@127.0.0.1:$(($(client_port "$node") + 1))
 done
 
+kafka_certificates=$state/certificates
+kafka_tls=      # host:port where clients show a certificate
+kafka_sasl_tls= # the same, with SASL in place of a certificate
+tls_listeners=  # for Kafka
+if [ "$kafka_nodes" -eq 1 ]; then
+  kafka_tls=$kafka_host:$((kafka_port + 3))
+  kafka_sasl_tls=$kafka_host:$((kafka_port + 4))
+  tls_listeners=,SSL://$kafka_tls,SASL_SSL://$kafka_sasl_tls
+fi
+
 # all_running: whether no node is missing.
 all_running() {
   local node
@@ -46,14 +57,16 @@ node_ready() { grep -q 'Kafka Server started' "$state/node-$1.log"; }
 
 # configure_node NODE: writes its properties, and formats its folder of data if it has none.
 configure_node() {
-  local port replicas min_isr properties=$state/node-$1.properties
+  local port replicas min_isr properties=$state/node-$1.properties templates=("$here/server.properties")
   port=$(client_port "$1")
   # What is committed survives the loss of one node, and can still be written then.
   replicas=$((kafka_nodes < 3 ? kafka_nodes : 3))
   min_isr=$((replicas < 3 ? 1 : 2))
+  [ -z "$kafka_tls" ] || templates+=("$here/tls.properties")
   sed -e "s#@NODE@#$1#g" -e "s#@HOST@#$kafka_host#g" -e "s#@PORT@#$port#g" -e "s#@SASL_PORT@#$(sasl_port "$1")#g" -e "s#@CONTROLLER_PORT@#$((port + 1))#g" \
     -e "s#@VOTERS@#$kafka_voters#g" -e "s#@REPLICAS@#$replicas#g" -e "s#@MIN_ISR@#$min_isr#g" \
-    -e "s#@DATA@#$state/data-$1#g" "$here/server.properties" >"$properties"
+    -e "s#@TLS_LISTENERS@#$tls_listeners#g" -e "s#@CERTIFICATES@#$kafka_certificates#g" \
+    -e "s#@DATA@#$state/data-$1#g" "${templates[@]}" >"$properties"
   if [ ! -f "$state/data-$1/meta.properties" ]; then
     "${kafka_java[@]}" kafka.tools.StorageTool format -t "$(cat "$state/cluster-id")" -c "$properties" \
       >"$state/format-$1.log" 2>&1 || { cat "$state/format-$1.log" >&2; return 1; }
@@ -62,7 +75,9 @@ configure_node() {
 
 # launch_node NODE: starts a node that is configured, and does not wait for it.
 launch_node() {
-  free_port "$(client_port "$1")" TESTBED_KAFKA_PORT
-  free_port "$(sasl_port "$1")" TESTBED_KAFKA_PORT
+  local port
+  for port in "$(client_port "$1")" "$(sasl_port "$1")" ${kafka_tls:+"${kafka_tls##*:}" "${kafka_sasl_tls##*:}"}; do
+    free_port "$port" TESTBED_KAFKA_PORT
+  done
   launch "node-$1" "${kafka_java[@]}" "${kafka_memory[@]}" kafka.Kafka "$state/node-$1.properties"
 }
