@@ -230,15 +230,6 @@ impl LogReader {
         let (_, end) = ask()?;
         Ok(LogRange { start, end })
     }
-
-    /// The offsets behind the last records, of open transactions too.
-    pub fn ends(&self) -> Result<BTreeMap<u32, i64>> {
-        let end = |&task: &u32| {
-            let found = self.consumer.watermarks(&self.topic, task as i32, Duration::from_secs(10));
-            found.map(|(_, end)| (task, end))
-        };
-        self.ended.keys().map(end).collect()
-    }
 }
 
 #[cfg(test)]

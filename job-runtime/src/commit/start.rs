@@ -4,6 +4,7 @@
 use super::covers::tail_bytes;
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
 use super::recover::{Origin, Recovered, recover};
+use super::silence::Ends;
 use super::succession::succeed;
 use crate::archive::Archive;
 use crate::env::Clock;
@@ -23,8 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A holder that has written nothing for this long is taken for gone.
-const SILENCE: Duration = Duration::from_secs(2);
 /// Replayed changes are applied to RocksDB in portions of about this size.
 const REPLAY_BYTES: usize = 16 << 20;
 
@@ -73,6 +72,8 @@ pub struct StartRequest<'a> {
 pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let topic = request.job.identity.log_topic();
     log::ensure_topic(request.admin, request.clock, request.job, &topic, request.assignment.parallelism)?;
+    // If another holder has to be waited for, it is while its state is read.
+    let ends = Ends::now(request)?;
     let Recovered { mut stores, origins, logs, image_bytes, damaged } = recover(request)?;
     let savepoint = load_savepoint(request, &mut stores)?;
     let attempt = uuid::Uuid::new_v4().to_string();
@@ -86,7 +87,7 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let applied = stores.iter().map(|(&task, store)| (task, store.applied()));
     let bases = applied.clone().map(|(task, applied)| (task, applied.map(|applied| applied.commit.sequence))).collect();
     let (machine, effects) = StartMachine::new(me, applied);
-    let mut start = Start::new(request, machine);
+    let mut start = Start::new(request, machine, ends);
     start.run(effects, &mut |task, portion| {
         let store = stores.get_mut(&task).expect("a store for each task");
         store.apply(portion.changes.iter().map(Vec::as_slice), portion.applied)
@@ -144,6 +145,8 @@ fn load_savepoint(request: &StartRequest<'_>, stores: &mut BTreeMap<u32, TaskSto
 pub(super) struct Start<'a> {
     request: &'a StartRequest<'a>,
     machine: StartMachine,
+    /// As they were before anything was read, until that was looked at.
+    ends: Option<Ends>,
     producer: Option<Arc<TransactionalProducer>>,
     replay: Option<LogReader>,
     replayed: u64,
@@ -155,8 +158,8 @@ pub(super) struct Start<'a> {
 pub(super) type Apply<'f> = dyn FnMut(u32, Portion) -> Result<()> + 'f;
 
 impl<'a> Start<'a> {
-    pub(super) fn new(request: &'a StartRequest<'a>, machine: StartMachine) -> Self {
-        Self { request, machine, producer: None, replay: None, replayed: 0, bytes: BTreeMap::new() }
+    pub(super) fn new(request: &'a StartRequest<'a>, machine: StartMachine, ends: Ends) -> Self {
+        Self { request, machine, ends: Some(ends), producer: None, replay: None, replayed: 0, bytes: BTreeMap::new() }
     }
 
     /// Once it has run.
@@ -192,10 +195,8 @@ impl<'a> Start<'a> {
     }
 
     fn watch(&mut self, holder: &str) -> Result<Vec<Effect>> {
-        let reader = self.reader("read_uncommitted")?;
-        let before = reader.ends()?;
-        self.request.clock.sleep(SILENCE);
-        let grew = reader.ends()? != before;
+        let ends = self.ends.take().map_or_else(|| Ends::now(self.request), Ok)?;
+        let grew = ends.grow(self.request)?;
         if grew {
             tracing::warn!(%holder, "this worker's place is held by another process that still commits; waiting for it to end");
         }

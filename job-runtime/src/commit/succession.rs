@@ -7,6 +7,7 @@
 
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
 use super::recover::{find_bases, ranges};
+use super::silence::Ends;
 use super::start::{Start, StartRequest};
 use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity};
@@ -14,8 +15,12 @@ use crate::kafka::admin::retrying;
 use crate::savepoint::restore::Savepoint;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Commit, LogRecord, Release, SourcePosition};
+use millrace_protocol::recover::LogRange;
 use millrace_protocol::start::{Claimant, LAST_GENERATION, StartMachine};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Records at the end of a log among which its last commit nearly always is.
+const TAIL: i64 = 1_000;
 
 /// Returns when nobody can commit under an earlier incarnation any more.
 pub(super) fn succeed(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
@@ -34,6 +39,10 @@ fn end(request: &StartRequest<'_>, incarnation: u32, savepoint: &Savepoint) -> R
     let Assignment { replicas, ordinal, .. } = request.assignment;
     let assignment = Assignment { parallelism: tasks, replicas, ordinal };
     let request = StartRequest { job: &job, assignment, ..*request };
+    // Once a log is ended the earlier incarnation can't go on, so it is looked first. Only afterwards it is sure.
+    if incarnation >= savepoint.manifest.job.incarnation {
+        check(&committed(&request)?, savepoint, &job)?;
+    }
     if assignment.tasks().next().is_some() {
         end_logs(&request, savepoint)?;
     }
@@ -53,10 +62,11 @@ fn end_logs(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
         attempt: attempt.clone(),
         transactional_id: job.identity.transactional_id(assignment.ordinal),
     };
+    let ends = Ends::now(request)?;
     let bases = find_bases(request)?;
     let (machine, effects) = StartMachine::new(me, assignment.tasks().map(|task| (task, bases.get(&task))));
     let mut commits: BTreeMap<u32, Commit> = bases.into_iter().map(|(task, applied)| (task, applied.commit)).collect();
-    let mut start = Start::new(request, machine);
+    let mut start = Start::new(request, machine, ends);
     start.run(effects, &mut |task, portion| {
         commits.insert(task, portion.applied.commit);
         Ok(())
@@ -67,6 +77,33 @@ fn end_logs(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
     let producer = start.into_producer();
     let what = "could not end the earlier incarnation's logs";
     log::commit_alone(&producer, &job.identity.log_topic(), records, what, transaction_timeout(job))
+}
+
+/// The last commits of all tasks, also of those that other workers end, as far as transactions are over.
+fn committed(request: &StartRequest<'_>) -> Result<BTreeMap<u32, Commit>> {
+    let logs = ranges(request, 0..request.assignment.parallelism)?;
+    let tail = |log: &LogRange| log.start.max(log.end - TAIL);
+    let mut commits = last_commits(request, logs.iter().map(|(&task, log)| (task, tail(log))))?;
+    let missing = logs.iter().filter(|(task, log)| !commits.contains_key(task) && tail(log) > log.start);
+    let missing: Vec<(u32, i64)> = missing.map(|(&task, log)| (task, log.start)).collect();
+    if !missing.is_empty() {
+        commits.extend(last_commits(request, missing)?);
+    }
+    Ok(commits)
+}
+
+fn last_commits(
+    request: &StartRequest<'_>,
+    from: impl IntoIterator<Item = (u32, i64)>,
+) -> Result<BTreeMap<u32, Commit>> {
+    let mut commits = BTreeMap::new();
+    LogReader::new(request.job, request.cluster, "read_committed", from)?.read_to_end(&mut |task, _, record| {
+        if let LogRecord::Commit(commit) = record {
+            commits.insert(task, commit);
+        }
+        Ok(())
+    })?;
+    Ok(commits)
 }
 
 /// Whether an incarnation from the savepoint's on has read nothing since.
