@@ -28,6 +28,7 @@ mod poison;
 mod limits;
 mod oversize;
 mod sasl;
+mod tls;
 mod deleted;
 mod join;
 mod embedded;

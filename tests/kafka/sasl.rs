@@ -11,7 +11,7 @@ fn source_table(topic: &str, options: &str) -> String {
     )
 }
 
-fn pass_through(from: &str, to: &str, options: &str) -> String {
+pub(super) fn pass_through(from: &str, to: &str, options: &str) -> String {
     format!(
         "{}CREATE TABLE passed (id BIGINT) WITH ('connector' = 'kafka', 'topic' = '{to}', 'format' = 'json');\n\
          INSERT INTO passed SELECT id FROM numbers;\n",
@@ -19,7 +19,7 @@ fn pass_through(from: &str, to: &str, options: &str) -> String {
     )
 }
 
-fn send(kafka: &Kafka, topic: &str, ids: std::ops::Range<i32>) {
+pub(super) fn send(kafka: &Kafka, topic: &str, ids: std::ops::Range<i32>) {
     let producer = kafka.producer();
     ids.for_each(|id| producer.send(topic, 0, None, &format!(r#"{{"id":{id}}}"#)));
     producer.flush();

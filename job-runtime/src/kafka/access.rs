@@ -63,8 +63,8 @@ pub fn await_entry(
     }
 }
 
-fn refused(cluster: &ClientOptions, code: RDKafkaRespErr, reason: &str) -> String {
-    let remedy = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__SSL {
+fn refused(cluster: &ClientOptions, code: RDKafkaErrorCode, reason: &str) -> String {
+    let remedy = if code == RDKafkaErrorCode::SSL {
         "check that its port speaks TLS, and the certificates: spec.kafka.tls, or 'properties.ssl.*' of the table"
     } else {
         "check user name, password and mechanism: the Secret of spec.kafka.sasl, or 'properties.sasl.*' of the table"
@@ -79,7 +79,7 @@ fn refused(cluster: &ClientOptions, code: RDKafkaRespErr, reason: &str) -> Strin
 /// An error of the client, in its words.
 #[derive(Clone, Debug)]
 struct Said {
-    code: RDKafkaRespErr,
+    code: RDKafkaErrorCode,
     text: String,
 }
 
@@ -158,24 +158,38 @@ impl Drop for Visitor {
     }
 }
 
-/// Whether an error says that the cluster does not let us in, or is not who it should be.
-pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
+/// Whether an error says that the cluster does not let us in, or is not who it should be, and if so, by which code. In
+/// TLS 1.3 a broker looks at our certificate when the connection is made already: that it is refused then comes as the end
+/// of the connection.
+pub(super) fn refusal_in(code: RDKafkaErrorCode, text: &str) -> Option<RDKafkaErrorCode> {
     use RDKafkaErrorCode::*;
-    matches!(code, Authentication | SSL | SaslAuthenticationFailed | UnsupportedSASLMechanism | IllegalSASLState)
+    match code {
+        Authentication | SSL | SaslAuthenticationFailed | UnsupportedSASLMechanism | IllegalSASLState => Some(code),
+        BrokerTransportFailure if tls_alert(text).is_some_and(|alert| ALERTS_THAT_REFUSE.contains(&alert)) => Some(SSL),
+        _ => None,
+    }
+}
+
+/// The alerts of TLS about certificates and access, from bad_certificate to access_denied, and certificate_required
+/// (RFC 8446, section 6.2).
+const ALERTS_THAT_REFUSE: [u32; 8] = [42, 43, 44, 45, 46, 48, 49, 116];
+
+/// The alert of TLS that OpenSSL names in an error.
+fn tls_alert(text: &str) -> Option<u32> {
+    let (_, behind) = text.split_once("SSL alert number ")?;
+    behind.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 unsafe extern "C" fn on_error(_client: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
     // SAFETY: librdkafka passes a string that lives for the call, and the visitor's listener.
     let (text, listener) = unsafe { (pointed_text(reason), &*opaque.cast::<Listener>()) };
-    let code = RDKafkaRespErr::try_from(code).unwrap_or(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN);
-    let said = Said { code, text };
+    let code = RDKafkaRespErr::try_from(code).unwrap_or(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN).into();
+    let refusal = refusal_in(code, &text).map(|code| Said { code, text: text.clone() });
     let mut heard = listener.lock().unwrap_or_else(PoisonError::into_inner);
-    if is_refusal(code.into()) && heard.refusal.is_none() {
-        heard.refusal = Some(said.clone());
-    }
+    heard.refusal = heard.refusal.take().or(refusal);
     // That all brokers are down follows from what was said of each.
-    if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN {
-        heard.last = Some(said);
+    if code != RDKafkaErrorCode::AllBrokersDown {
+        heard.last = Some(Said { code, text });
     }
 }
 
@@ -198,13 +212,29 @@ mod tests {
         let options = [("sasl.username", "jim"), ("sasl.password", "hawkins"), ("sasl.mechanism", "SCRAM-SHA-512")];
         let options: BTreeMap<_, _> = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let cluster = ClientOptions { bootstrap_servers: "k:9093".into(), options: options.into() };
-        let message = refused(&cluster, RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTHENTICATION, "invalid credentials");
+        let message = refused(&cluster, RDKafkaErrorCode::Authentication, "invalid credentials");
         for part in ["k:9093", "user jim (SCRAM-SHA-512)", "invalid credentials", "spec.kafka.sasl"] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
         assert!(!format!("{message}{cluster:?}").contains("hawkins"), "{message} {cluster:?}");
-        let message = refused(&cluster, RDKafkaRespErr::RD_KAFKA_RESP_ERR__SSL, "certificate verify failed");
+        let message = refused(&cluster, RDKafkaErrorCode::SSL, "certificate verify failed");
         assert!(message.contains("spec.kafka.tls"), "{message}");
+    }
+
+    #[test]
+    fn a_connection_that_ends_with_an_alert_about_the_certificate_is_a_refusal() {
+        use RDKafkaErrorCode::{BrokerTransportFailure, SSL};
+        let ends = |alert: &str| {
+            let text = format!(
+                "ssl://k:9093/1: Disconnected: error:0A000412:SSL routines::ssl/tls alert: {alert} (after 3ms)"
+            );
+            refusal_in(BrokerTransportFailure, &text)
+        };
+        assert_eq!(ends("SSL alert number 42"), Some(SSL));
+        assert_eq!(ends("SSL alert number 116"), Some(SSL));
+        // An internal error of the broker, and the end of a connection.
+        assert_eq!(ends("SSL alert number 80"), None);
+        assert_eq!(ends("unexpected eof while reading"), None);
     }
 
     #[test]

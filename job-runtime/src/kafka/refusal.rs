@@ -1,7 +1,7 @@
 //! What a client hears of being refused while it runs: a password that was changed, a certificate that has expired. Its
 //! calls and fetches only go on waiting. Not here: whether a client is let in at all (`access.rs`).
 
-use super::access::is_refusal;
+use super::access::refusal_in;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -73,7 +73,7 @@ impl ClientContext for Refusals {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code().is_some_and(is_refusal) {
+        if error.rdkafka_error_code().is_some_and(|code| refusal_in(code, reason).is_some()) {
             self.hear(reason);
         }
     }

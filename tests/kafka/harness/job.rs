@@ -1,5 +1,6 @@
 //! A job: a manifest and a state directory in a temporary folder; and bounded runs of plain SQL.
 
+use super::certificates::Certificates;
 use super::cluster::Kafka;
 use super::process::{Ended, Millrace};
 use super::users::Login;
@@ -33,6 +34,8 @@ pub(crate) struct Job {
     state_size_limit: Option<&'static str>,
     /// The mechanism by which the job says who it is.
     sasl: Option<&'static str>,
+    /// Whether it speaks TLS, with the certificates of its Secrets.
+    tls: bool,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -61,6 +64,7 @@ impl Job {
             parallelism: None,
             state_size_limit: None,
             sasl: None,
+            tls: false,
             arguments,
             folder,
         }
@@ -96,15 +100,32 @@ impl Job {
         self.kafka = Some(address.to_owned());
         self.sasl = Some(login.mechanism);
         self.set_login(login);
+        self.with_secrets()
+    }
+
+    /// Goes to this address in place of the Kafka's own, with TLS.
+    pub(crate) fn over_tls(mut self, address: &str, certificates: &Certificates) -> Self {
+        self.kafka = Some(address.to_owned());
+        self.tls = true;
+        self.set_secret("authority", &[("ca.crt", &certificates.authority)]);
+        self.set_secret("own", &[("tls.crt", &certificates.own), ("tls.key", &certificates.key)]);
+        self.with_secrets()
+    }
+
+    fn with_secrets(mut self) -> Self {
         self.arguments.extend(["--secrets".to_owned(), self.secrets().display().to_string()]);
         self
     }
 
     /// What the Secret `login` has.
     pub(crate) fn set_login(&self, login: &Login) {
-        let secret = self.secrets().join("login");
+        self.set_secret("login", &[("username", &login.user), ("password", &login.password)]);
+    }
+
+    fn set_secret(&self, name: &str, entries: &[(&str, &String)]) {
+        let secret = self.secrets().join(name);
         std::fs::create_dir_all(&secret).expect("the folder is writable");
-        for (key, value) in [("username", &login.user), ("password", &login.password)] {
+        for (key, value) in entries {
             std::fs::write(secret.join(key), value).expect("the folder is writable");
         }
     }
@@ -169,13 +190,17 @@ impl Job {
         let Self { name, errors: Errors { decode, evaluate, late }, commit_interval, .. } = self;
         let mut text = format!(
             "apiVersion: millrace.dev/v1alpha1\nkind: StreamJob\nmetadata:\n  name: {name}\nspec:\n  \
-             kafka: {{bootstrapServers: \"{kafka}\"{sasl}}}\n  commitInterval: {commit_interval}\n  \
+             kafka: {{bootstrapServers: \"{kafka}\"{sasl}{tls}}}\n  commitInterval: {commit_interval}\n  \
              checkpoint: {{interval: 2s}}\n  \
              errors: {{decode: {decode}, evaluate: {evaluate}, late: {late}}}\n",
             kafka = self.kafka.as_deref().unwrap_or("kafka:9092"),
             sasl = self.sasl.map_or_else(String::new, |mechanism| {
                 format!(", sasl: {{mechanism: {mechanism}, secretRef: {{name: login}}}}")
             }),
+            tls = match self.tls {
+                true => ", tls: {caSecretRef: {name: authority, key: ca.crt}, certificateSecretRef: {name: own}}",
+                false => "",
+            },
         );
         if let Some(tasks) = self.parallelism {
             writeln!(text, "  parallelism: {tasks}").expect("a String takes all");

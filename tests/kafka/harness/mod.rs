@@ -12,6 +12,7 @@ pub(crate) mod mount;
 pub(crate) mod proxy;
 pub(crate) mod wire;
 pub(crate) mod users;
+pub(crate) mod certificates;
 
 pub(crate) use cluster::Kafka;
 pub(crate) use job::{Errors, Job, run_bounded};
