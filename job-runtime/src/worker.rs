@@ -11,7 +11,7 @@ use crate::commit::own_topics::{self, OwnTopics};
 use crate::commit::recover::Origin;
 use crate::commit::start::{self, StartRequest, Started};
 use crate::condition::Reason;
-use crate::control::WorkerControl;
+use crate::control::{StopRequest, WorkerControl};
 use crate::env::{Clock, SteadyClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
@@ -32,7 +32,6 @@ use millrace_planner::plan::NodeId;
 use millrace_protocol::assignment::Assignment;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -56,12 +55,17 @@ pub struct WorkerHandle {
 
 impl Worker {
     pub fn start(job: Job, clock: Arc<dyn Clock>) -> Result<WorkerHandle> {
+        Self::start_unless_stopped(job, clock, StopRequest::default())
+    }
+
+    /// Where it is asked to stop already, it does not take its tasks.
+    pub fn start_unless_stopped(job: Job, clock: Arc<dyn Clock>, stop: StopRequest) -> Result<WorkerHandle> {
         let clock = SteadyClock::over(clock);
         let control = Arc::new(WorkerControl {
             job,
             metrics: Arc::default(),
             pause: Arc::default(),
-            stop: Arc::default(),
+            stop: Arc::new(stop),
             clock,
         });
         let supervisor = Supervisor { control: control.clone() };
@@ -90,7 +94,7 @@ impl WorkerHandle {
 
     /// Asks for a graceful stop: one more commit and checkpoint, then the end.
     pub fn request_stop(&self) {
-        self.control.stop.store(true, Ordering::Release);
+        self.control.stop.make();
     }
 
     pub fn is_running(&self) -> bool {
@@ -132,6 +136,10 @@ impl Supervisor {
     fn run_attempts(&self) -> Result<Outcome> {
         let mut pause = BACKOFF.0;
         loop {
+            if self.control.stop.is_made() {
+                self.control.metrics.set_well(Phase::Stopped);
+                return Ok(Outcome::Stopped);
+            }
             let commits = self.control.metrics.commits.get();
             self.control.metrics.set_phase(Phase::Restoring);
             self.control.pause.end();
@@ -155,9 +163,8 @@ impl Supervisor {
                 }
                 ErrorKind::Retry | ErrorKind::RestartWorker => {}
             }
-            if self.control.stop.load(Ordering::Acquire) {
-                self.control.metrics.set_well(Phase::Stopped);
-                return Ok(Outcome::Stopped);
+            if self.control.stop.is_made() {
+                continue;
             }
             if self.control.metrics.commits.get() > commits {
                 pause = BACKOFF.0;
@@ -181,7 +188,7 @@ impl Supervisor {
         let topics = own_topics::written(job);
         let mut waited = false;
         while let Some(shortage) = replicas::first_shortage(&admin, &topics) {
-            if self.control.stop.load(Ordering::Acquire) {
+            if self.control.stop.is_made() {
                 break;
             }
             if !std::mem::replace(&mut waited, true) {
@@ -201,14 +208,14 @@ impl Supervisor {
         let goes_on = |error: &Error| {
             metrics.set_ill(Phase::Restarting, error);
             tracing::warn!(%error, "asking again");
-            !stop.load(Ordering::Acquire)
+            !stop.is_made()
         };
         let cluster = ClientOptions::of_job(&job.kafka);
         let entered =
             access::await_entry(patience, clock.as_ref(), goes_on, || access::check(&cluster, clock.as_ref()));
         match entered {
             // Whoever wants the worker to stop does not ask whether it would be let in.
-            Err(error) if stop.load(Ordering::Acquire) => Err(Error::retry(error.to_string())),
+            Err(error) if stop.is_made() => Err(Error::retry(error.to_string())),
             entered => entered,
         }
     }

@@ -210,6 +210,10 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     let ended = workers.start(1, 0, 1).wait();
     ended.assert_code(1);
     assert!(ended.log.contains("has read on after the savepoint"), "{}", ended.log);
+    // That was seen before anything was ended.
+    let running = earlier.start_all(2, 2);
+    running.iter().for_each(Millrace::wait_until_running);
+    stop_all(running);
 
     let second = Job::new(&kafka, "job", &sql);
     let (_, refused) = Workers::try_create(&second, &["--restore-from", &last, "--replaces", &replaced]);
@@ -228,6 +232,43 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     await_records(&kafka, &running[0], &to, windows.rows().len());
     stop_all(running);
     assert_windows(&windows, &kafka.read(&to), "the windows of both incarnations");
+}
+
+#[test]
+fn a_worker_that_has_stopped_with_a_savepoint_stays_stopped_when_its_process_is_started_again() {
+    let own = OwnBroker::start();
+    let (from, to) = (own.kafka.topic("events", 2), own.kafka.topic("counts", 2));
+    let job = Job::new(&own.kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
+    let workers = Workers::create(&job);
+    let note = job.folder().join("stopped");
+    let start = || workers.start_with(1, 0, 1, &["--linger", &note.display().to_string()]);
+    let stopped = |worker: &Millrace| {
+        worker.until_status("the worker to have stopped", |status| (status["phase"] == "Stopped").then_some(()));
+    };
+    let running = [start()];
+    let (mut feed, mut windows) = (Feed::new(&own.kafka, &from, 3), Windows::tumbling(1_000));
+    feed.send(2_000, |event| windows.add(event));
+    await_records(&own.kafka, &running[0], &to, 1);
+    savepoint(&running, &["--to", &job.folder().display().to_string(), "--stop"]).expect("a savepoint");
+    stopped(&running[0]);
+    running.into_iter().for_each(Millrace::kill);
+    let written = own.kafka.read(&to).len();
+    feed.send(2_000, |event| windows.add(event));
+    feed.send_sentinels();
+    let again = start();
+    stopped(&again);
+    assert!(!again.log().contains("restored"), "it does not take its tasks: {}", again.log());
+    assert_eq!(own.kafka.read(&to).len(), written);
+    again.stop().assert_code(0);
+
+    // Whoever wants it to run takes the note away.
+    std::fs::remove_file(&note).expect("it is there");
+    let again = start();
+    await_records(&own.kafka, &again, &to, windows.rows().len());
+    again.stop().assert_code(0);
+    assert_windows(&windows, &own.kafka.read(&to), "the windows");
+    drop(feed);
+    own.stop();
 }
 
 #[test]

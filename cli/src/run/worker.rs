@@ -5,6 +5,7 @@ use super::termination::TerminationLog;
 use super::{access, io_runtime, logging, progress, supervise};
 use crate::args;
 use crate::report::Failure;
+use millrace_job_runtime::control::StopRequest;
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{Job, JobIdentity};
 use millrace_job_runtime::worker::Worker;
@@ -33,6 +34,14 @@ fn run(args: &args::Worker) -> Result<(), Failure> {
     let access = access(&args.process)?;
     let runtime = io_runtime()?;
     let clock = SystemClock::shared();
-    let worker = Worker::start(job, clock.clone())?;
-    Ok(runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock, args.linger))?)
+    let stop = StopRequest::noted_in(args.linger.clone());
+    let worker = Worker::start_unless_stopped(job, clock.clone(), stop)?;
+    Ok(runtime.block_on(supervise::supervise(
+        worker,
+        args.process.listen,
+        access,
+        display,
+        clock,
+        args.linger.is_some(),
+    ))?)
 }

@@ -6,6 +6,7 @@ use super::gate::{EpochGate, Prepared, Report};
 use super::log::{self, transaction_timeout};
 use super::refused::too_large;
 use crate::condition::Reason;
+use crate::control::StopRequest;
 use crate::env::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Router;
@@ -28,7 +29,7 @@ use millrace_protocol::recover::LogRange;
 use millrace_protocol::savepoint::TaskCut;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub struct Coordinator<'a> {
     pub router: Router,
     pub reports: Receiver<Report>,
     pub produced: Arc<AtomicUsize>,
-    pub stop: Arc<AtomicBool>,
+    pub stop: Arc<StopRequest>,
     pub pause: Arc<Pause>,
     pub checkpointer: Checkpointer,
     pub covers: Covers,
@@ -196,7 +197,7 @@ impl Coordinator<'_> {
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if !progressing.stop_seen && self.stop.load(Ordering::Acquire) {
+        if !progressing.stop_seen && self.stop.is_made() {
             progressing.stop_seen = true;
             return Ok(Event::StopRequested);
         }

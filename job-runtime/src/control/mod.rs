@@ -5,10 +5,12 @@
 mod access;
 mod problem;
 mod savepoints;
+mod stop;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use access::Access;
+pub use stop::StopRequest;
 
 use self::problem::Problem;
 use crate::env::Clock;
@@ -24,7 +26,6 @@ use axum::routing::{get, post};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 
 /// What `Metrics::text` writes.
@@ -37,7 +38,7 @@ pub struct WorkerControl {
     pub job: Job,
     pub metrics: Arc<Metrics>,
     pub pause: Arc<Pause>,
-    pub stop: Arc<AtomicBool>,
+    pub stop: Arc<StopRequest>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -114,8 +115,8 @@ fn unavailable(phase: &'static str) -> Response {
 }
 
 /// One more commit with a Release, and a checkpoint; then the process ends.
-async fn drain(State(worker): State<Worker>) -> StatusCode {
+async fn drain(State(worker): State<Worker>) -> Result<StatusCode, Problem> {
+    worker.stop.make_for_good()?;
     tracing::info!("asked to drain: stopping after one more commit");
-    worker.stop.store(true, Ordering::Release);
-    StatusCode::ACCEPTED
+    Ok(StatusCode::ACCEPTED)
 }

@@ -10,7 +10,6 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use millrace_protocol::savepoint::{TaskPart, WorkerCut, WorkerPart};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering;
 use tokio::sync::oneshot::error::RecvError;
 
 #[derive(Deserialize)]
@@ -85,7 +84,7 @@ pub(super) async fn abandon(State(worker): State<Worker>, Path(id): Path<String>
 pub(super) async fn stop(State(worker): State<Worker>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     checked(&id)?;
     worker.pause.keep(&id)?;
-    worker.stop.store(true, Ordering::Release);
+    worker.stop.make_for_good().inspect_err(|_| worker.pause.keep_no_longer(&id, worker.clock.monotonic()))?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -116,9 +116,9 @@ fn what_changes_something_needs_the_token() {
         assert_eq!(served.ask("POST", path, "", "").0, 401, "{path}");
         assert_eq!(served.ask("POST", path, "Authorization: Bearer guess\r\n", "").0, 401, "{path}");
     }
-    assert!(!served.worker.stop.load(Ordering::Acquire));
+    assert!(!served.worker.stop.is_made());
     assert_eq!(served.ask("POST", "/api/v1/drain", "Authorization: Bearer secret\r\n", "").0, 202);
-    assert!(served.worker.stop.load(Ordering::Acquire));
+    assert!(served.worker.stop.is_made());
 }
 
 #[test]

@@ -184,6 +184,14 @@ impl Pause {
         Ok(())
     }
 
+    /// It could not be stopped: it stands still for as long as it is asked to.
+    pub fn keep_no_longer(&self, savepoint: &str, now: Duration) {
+        if let Ok(part) = self.state().part_for(savepoint) {
+            part.until = now + LEASE;
+            part.stops = false;
+        }
+    }
+
     /// The savepoint that the worker takes part in.
     pub fn savepoint(&self) -> Option<String> {
         self.state().part.as_ref().map(|part| part.savepoint.clone())
@@ -431,5 +439,9 @@ mod tests {
         pause.abandon("s");
         pause.resume("s");
         assert!(pause.is_wanted(NOW), "it would process what the savepoint doesn't know of before it has stopped");
+        pause.keep_no_longer("s", NOW);
+        assert!(pause.is_wanted(NOW));
+        pause.abandon("s");
+        assert!(!pause.is_wanted(NOW), "it was not stopped after all");
     }
 }

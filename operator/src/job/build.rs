@@ -21,16 +21,11 @@ const STATE: &str = "/var/lib/millrace";
 const JOB: &str = "/etc/millrace/job";
 const SECRETS: &str = "/etc/millrace/secrets";
 const TOKEN: &str = "/etc/millrace/token";
+/// Where a worker notes that it has stopped: as long as its pod, and no longer.
+const STOPPED: &str = "/tmp/stopped";
 
-/// Everything but configuration and Secrets, the StatefulSet last. `replicas` is not the revision's while the job stands
-/// still. `secrets`: those that the job names.
-pub fn children(
-    job: &StreamJob,
-    revision: &Revision,
-    spec: &StreamJobSpec,
-    secrets: &BTreeSet<String>,
-    replicas: u32,
-) -> Vec<Child> {
+/// Everything but configuration and Secrets, the StatefulSet last. `secrets`: those that the job names.
+pub fn children(job: &StreamJob, revision: &Revision, spec: &StreamJobSpec, secrets: &BTreeSet<String>) -> Vec<Child> {
     let name = job.name_any();
     vec![
         child(job, Kind::ServiceAccount, &name, json!({"automountServiceAccountToken": false})),
@@ -191,7 +186,7 @@ fn container(revision: &Revision, spec: &StreamJobSpec, secrets: &BTreeSet<Strin
             "--listen", format!("0.0.0.0:{WORKER_PORT}"),
             "--log-format", "json",
             // A container that ends is started again, and would go on after a savepoint that it has stopped with.
-            "--linger",
+            "--linger", STOPPED,
         ],
         "env": [
             {"name": "MILLRACE_ORDINAL", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}},
