@@ -12,8 +12,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 use millrace_crds::savepoint::SavepointStatus;
 use millrace_crds::status::StreamJobStatus;
 use millrace_crds::{Savepoint, StreamJob};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::future::Future;
 
 /// Why the cluster did not do it.
@@ -90,6 +92,10 @@ pub trait Cluster: Send + Sync + 'static {
         freshness: Freshness,
     ) -> impl Future<Output = Result<Children>> + Send;
     fn apply(&self, namespace: &str, child: &Child) -> impl Future<Output = Result<()>> + Send;
+    /// Has a StatefulSet make no pods, which takes their volumes along.
+    fn scale_to_zero(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Deletes a StatefulSet.
+    fn delete_set(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;
     /// Each by its UID, so that one by the same name that has come since stays.
     fn delete_pods(&self, namespace: &str, pods: &[(String, String)]) -> impl Future<Output = Result<()>> + Send;
     fn config_map(
@@ -202,16 +208,22 @@ impl Cluster for KubernetesCluster {
         api.patch(&child.name, &params, &Patch::Apply(&child.object)).await.map(drop).map_err(error)
     }
 
+    async fn scale_to_zero(&self, namespace: &str, set: &str, uid: &str) -> Result<()> {
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"replicas": 0}}));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        unless_gone(api.patch(set, &params, &patch).await)
+    }
+
+    async fn delete_set(&self, namespace: &str, set: &str, uid: &str) -> Result<()> {
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
+        delete(&api, set, uid).await
+    }
+
     async fn delete_pods(&self, namespace: &str, pods: &[(String, String)]) -> Result<()> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         for (name, uid) in pods {
-            let precondition = Preconditions { uid: Some(uid.clone()), resource_version: None };
-            let params = DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() };
-            match api.delete(name, &params).await {
-                // Gone, or another by that name.
-                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-                deleted => drop(deleted.map_err(error)?),
-            }
+            delete(&api, name, uid).await?;
         }
         Ok(())
     }
@@ -313,6 +325,17 @@ fn finalizers(metadata: &kube::core::ObjectMeta, present: bool) -> Value {
         finalizers.push(FINALIZER.to_owned());
     }
     json!({"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}})
+}
+
+/// Deletes an object, if it is still the one of that UID.
+async fn delete<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, name: &str, uid: &str) -> Result<()> {
+    let precondition = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let params = DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() };
+    match api.delete(name, &params).await {
+        // Gone, or another by that name.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        deleted => deleted.map(drop).map_err(error),
+    }
 }
 
 fn unless_there<T>(created: kube::Result<T>) -> Result<()> {

@@ -73,10 +73,11 @@ annotations:
 - apiGroups: [millrace.dev]
   resources: [savepoints/status]
   verbs: [update]
-# A job's workers are a StatefulSet. It is never deleted by the operator, but by its owner, the StreamJob.
+# A job's workers are a StatefulSet. It goes with its owner, the StreamJob; and where a job's volumes change, which a
+# StatefulSet can't, it is deleted to be made anew.
 - apiGroups: [apps]
   resources: [statefulsets]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 # Pods tell how the workers are. Those of another revision of the job are deleted, since two can't work side by side.
 - apiGroups: [""]
   resources: [pods]

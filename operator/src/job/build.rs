@@ -2,7 +2,7 @@
 //! off, and tested. All of them are owned by the StreamJob, and go with it.
 
 use crate::cluster::{Child, Kind};
-use crate::names::{self, JOB_KEY, REVISION_LABEL, SPEC_KEY, TOKEN_KEY, WORKER_PORT};
+use crate::names::{self, JOB_KEY, REVISION_LABEL, SPEC_KEY, TOKEN_KEY, VOLUME_ANNOTATION, WORKER_PORT};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Resource, ResourceExt};
 use millrace_crds::StreamJob;
@@ -32,7 +32,7 @@ pub fn children(job: &StreamJob, revision: &Revision, spec: &StreamJobSpec, secr
         child(job, Kind::Service, &names::service(&name), service(&name)),
         child(job, Kind::NetworkPolicy, &name, network_policy(&name)),
         child(job, Kind::PodDisruptionBudget, &name, disruption_budget(&name)),
-        child(job, Kind::StatefulSet, &name, stateful_set(job, revision, spec, secrets, replicas)),
+        child(job, Kind::StatefulSet, &name, stateful_set(job, revision, spec, secrets)),
     ]
 }
 
@@ -46,7 +46,11 @@ fn child(job: &StreamJob, kind: Kind, name: &str, mut object: Value) -> Child {
     };
     object["apiVersion"] = version.into();
     object["kind"] = kind_name.into();
+    let annotations = object["metadata"]["annotations"].take();
     object["metadata"] = metadata(job, name);
+    if !annotations.is_null() {
+        object["metadata"]["annotations"] = annotations;
+    }
     Child { kind, name: name.to_owned(), object }
 }
 
@@ -88,20 +92,25 @@ fn disruption_budget(job: &str) -> Value {
     json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": names::selector(job)}}})
 }
 
-fn stateful_set(
-    job: &StreamJob,
-    revision: &Revision,
-    spec: &StreamJobSpec,
-    secrets: &BTreeSet<String>,
-    replicas: u32,
-) -> Value {
+/// Which volumes the pods have, as one can compare it: `10Gi fast`.
+pub fn volume(spec: &StreamJobSpec) -> String {
+    match spec.checkpoint.storage.as_ref().and_then(|storage| storage.volume.as_ref()) {
+        Some(volume) => {
+            format!("{} {}", volume.size, volume.class.as_deref().unwrap_or_default()).trim_end().to_owned()
+        }
+        None => "emptyDir".to_owned(),
+    }
+}
+
+fn stateful_set(job: &StreamJob, revision: &Revision, spec: &StreamJobSpec, secrets: &BTreeSet<String>) -> Value {
     let name = job.name_any();
     let retained = match spec.deletion_policy {
         DeletionPolicy::Delete => "Delete",
         DeletionPolicy::Retain => "Retain",
     };
-    let mut set = json!({"spec": {
-        "replicas": replicas,
+    let annotations = json!({VOLUME_ANNOTATION: volume(spec)});
+    let mut set = json!({"metadata": {"annotations": annotations}, "spec": {
+        "replicas": revision.replicas,
         "serviceName": names::service(&name),
         "selector": {"matchLabels": names::selector(&name)},
         "podManagementPolicy": "Parallel",

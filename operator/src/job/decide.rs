@@ -309,8 +309,7 @@ impl Situation<'_> {
     }
 
     fn stopping(&self, operation: &Operation) -> Decision {
-        let gone = self.observed.workers.is_empty() && self.observed.replicas.unwrap_or(0) == 0;
-        if !gone {
+        if !self.observed.is_down() {
             return self.act(operation, Action::Stop, "the job's pods have to be gone");
         }
         match next(operation.kind, Step::Stopping) {

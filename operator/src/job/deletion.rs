@@ -98,7 +98,7 @@ async fn delete_topics<C: Cluster, S: Surroundings>(
     // The Kafka that it runs on, which need not be the one that the object names by now.
     let (kafka, secrets) = match context.made(job, revision).await? {
         Some(made) => {
-            let secrets = context.read_secrets(job, &made.spec, &made.file.written().plan).await?;
+            let secrets = context.read_secrets(job, &made.secrets).await?;
             (made.spec.kafka.clone(), secrets)
         }
         None => return Ok(Ok(())),

@@ -1,7 +1,7 @@
 //! What is remembered of jobs between reconciliations, so that others are not asked the same again. Nothing rests on it: an
 //! operator that begins anew knows none of it.
 
-use super::reconcile::{Context, Made};
+use super::reconcile::{Asked, Context, Made};
 use crate::cluster::Cluster;
 use crate::surroundings::{ReadSecrets, Surroundings};
 use k8s_openapi::jiff::Timestamp;
@@ -15,6 +15,10 @@ use std::time::Duration;
 /// Of one job.
 #[derive(Default)]
 pub(super) struct Memory {
+    /// When the statements were read from a ConfigMap, and which.
+    pub(super) sql: Option<(Timestamp, String, String)>,
+    /// What the object asks for: by its UID, its generation and the statements.
+    pub(super) wanted: Option<((String, Option<i64>, String), Asked)>,
     /// The number of tasks its topics give it, when that was asked, and about which job.
     pub(super) parallelism: Option<(Timestamp, String, std::result::Result<u32, String>)>,
     pub(super) status_written: Option<Timestamp>,

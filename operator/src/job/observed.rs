@@ -2,9 +2,10 @@
 //! nothing is remembered.
 
 use crate::cluster::Children;
-use crate::names::REVISION_LABEL;
+use crate::names::{REVISION_LABEL, VOLUME_ANNOTATION};
 use crate::surroundings::worker_url;
 use crate::worker_status::WorkerStatus;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
@@ -24,20 +25,32 @@ pub struct Worker {
     pub status: Option<WorkerStatus>,
 }
 
+/// The job's StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Set {
+    pub uid: String,
+    pub replicas: u32,
+    /// Which volumes it was made with; None for one of an earlier version, which does not say it.
+    pub volume: Option<String>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     pub workers: Vec<Worker>,
-    /// Of the StatefulSet, if there is one.
-    pub replicas: Option<u32>,
+    pub set: Option<Set>,
 }
 
 /// Reads the children; the workers' own status comes later.
 pub fn observe(children: &Children) -> Observed {
-    let spec = children.stateful_set.as_ref().map(|set| &set.spec);
-    let replicas = spec.map(|spec| spec.replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1));
     let mut workers: Vec<Worker> = children.pods.iter().filter(|pod| !is_over(pod)).map(worker).collect();
     workers.sort_by_key(|worker| worker.ordinal);
-    Observed { workers, replicas }
+    Observed { workers, set: children.stateful_set.as_ref().map(set) }
+}
+
+fn set(set: &StatefulSet) -> Set {
+    let replicas = set.spec.replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    let volume = set.annotations().get(VOLUME_ANNOTATION).cloned();
+    Set { uid: set.uid().unwrap_or_default(), replicas, volume }
 }
 
 /// One whose containers have ended for good holds nothing any more.
@@ -116,6 +129,11 @@ impl Worker {
 }
 
 impl Observed {
+    /// There is no pod, and there will be none.
+    pub fn is_down(&self) -> bool {
+        self.workers.is_empty() && self.set.as_ref().is_none_or(|set| set.replicas == 0)
+    }
+
     /// Where the workers take requests.
     pub fn urls(&self) -> Vec<String> {
         self.workers.iter().filter_map(|worker| worker.address.as_deref()).map(worker_url).collect()

@@ -18,7 +18,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         job: StreamJob,
         target: Revision,
         from: Origin,
-        wanted: std::result::Result<Wanted, Invalid>,
+        wanted: &std::result::Result<Wanted, Invalid>,
         secrets: &ReadSecrets,
     ) -> Result<Progress> {
         if self.made(&job, &target).await?.is_some() {
@@ -27,15 +27,15 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let (spec, plan, secrets) = match (&from, wanted) {
             (Origin::Revision(earlier), _) => match self.made(&job, earlier).await? {
                 Some(made) => {
-                    let secrets = self.read_secrets(&job, &made.spec, &made.file.written().plan).await?;
+                    let secrets = self.read_secrets(&job, &made.secrets).await?;
                     (made.spec.clone(), made.file.written().plan.clone(), secrets)
                 }
                 None => {
                     return self.trouble(job, "the configuration of the last stable revision is gone".to_owned()).await;
                 }
             },
-            (Origin::Wanted, Ok(wanted)) => (wanted.spec, wanted.plan, secrets.clone()),
-            (Origin::Wanted, Err(Invalid(message))) => return self.trouble(job, message).await,
+            (Origin::Wanted, Ok(wanted)) => (wanted.spec.clone(), wanted.plan.clone(), secrets.clone()),
+            (Origin::Wanted, Err(Invalid(message))) => return self.trouble(job, message.clone()).await,
         };
         if let Some(lost) = self.would_lose(&job, &target).await? {
             return self.trouble(job, lost).await;
@@ -68,8 +68,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             return Ok(None);
         }
         let Some(made) = self.made(job, &current).await? else { return Ok(None) };
-        let secrets = self.read_secrets(job, &made.spec, &made.file.written().plan).await?;
-        Ok(match self.surroundings.has_committed(made.text.clone(), secrets).await {
+        let secrets = self.read_secrets(job, &made.secrets).await?;
+        Ok(match self.surroundings.has_committed(made.file.to_text().expect("it was text"), secrets).await {
             Ok(false) => None,
             Ok(true) => Some(
                 "the revision before has committed results, and no savepoint of it could be made because it does not run: put \

@@ -6,11 +6,11 @@ use super::build;
 use super::decide::{self, Action, Decision, Situation, Verdict};
 use super::deletion;
 use super::memory::Memory;
-use super::observed::{Observed, observe};
+use super::observed::{Observed, Set, observe};
 use super::schedule;
 use super::status::{Report, complete, is_news, seconds};
 use super::wanted::{self, Invalid, Wanted, wanted};
-use crate::cluster::{Children, Cluster, ClusterError, Freshness, Kind, Notice};
+use crate::cluster::{Children, Cluster, ClusterError, Freshness, Notice};
 use crate::names::{self, FINALIZER, JOB_KEY, SPEC_KEY, TOKEN_KEY};
 use crate::settings::Settings;
 use crate::surroundings::{JobRequest, Place, ReadSecrets, Surroundings, Trouble};
@@ -36,6 +36,9 @@ pub enum ReconcileError {
 
 pub type Result<T> = std::result::Result<T, ReconcileError>;
 
+/// What an object asks for, or what is wrong with it.
+pub(super) type Asked = Arc<std::result::Result<Wanted, Invalid>>;
+
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What reconciliations of all jobs share.
@@ -58,6 +61,8 @@ const IMPATIENCE: Duration = Duration::from_secs(120);
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 /// How old Secrets may be that a running job's topics are looked at with.
 const SECRETS_AGE: Duration = Duration::from_secs(300);
+/// How old statements may be that a ConfigMap has, which nobody tells of when they change.
+const SQL_AGE: Duration = Duration::from_secs(90);
 /// Decisions of one reconciliation, at most: more than any operation has steps.
 const MOST_STEPS: usize = 24;
 /// A savepoint that an operation waits for.
@@ -93,8 +98,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let status = job.status.clone().unwrap_or_default();
         let namespace = job.namespace().unwrap_or_default();
         let wanted = self.wanted(&job).await?;
-        let secrets = match &wanted {
-            Ok(wanted) => self.read_secrets(&job, &wanted.spec, &wanted.plan).await?,
+        let secrets = match wanted.as_ref() {
+            Ok(wanted) => self.read_secrets(&job, &wanted.secrets).await?,
             Err(_) => ReadSecrets::default(),
         };
         // What an operation does next has to rest on what is there now.
@@ -114,7 +119,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         }
         let observed = self.observe(&children).await;
         let restore_from = self.restore_from(&job).await?;
-        let (parallelism, comparison) = match &wanted {
+        let (parallelism, comparison) = match wanted.as_ref() {
             Ok(wanted) => {
                 let parallelism = self.parallelism(&job, wanted, &secrets).await;
                 (parallelism, self.comparison(&job, &status, wanted, &restore_from, &secrets).await?)
@@ -125,7 +130,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let situation = Situation {
             generation: job.metadata.generation.unwrap_or_default(),
             status: &status,
-            wanted: wanted.as_ref(),
+            wanted: wanted.as_ref().as_ref(),
             parallelism,
             comparison,
             restore_from,
@@ -133,11 +138,11 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             now,
         };
         let decision = decide::decide(&situation);
-        let job = self.write(job, &decision, wanted.as_ref(), &observed, now).await?;
+        let job = self.write(job, &decision, wanted.as_ref().as_ref(), &observed, now).await?;
         if decision.action == Action::Again {
             return Ok(Progress::More(Box::new(job)));
         }
-        self.act(job, decision, wanted, &observed, &secrets).await
+        self.act(job, decision, &wanted, &observed, &secrets).await
     }
 
     /// What there is, and what the workers say of themselves.
@@ -151,43 +156,57 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         observed
     }
 
-    /// What the object asks for.
-    async fn wanted(&self, job: &StreamJob) -> Result<std::result::Result<Wanted, Invalid>> {
-        let spec = &job.spec;
-        if spec.image.is_some() {
-            return Ok(Err(Invalid(
-                "spec.image: jobs given as an image can't be run yet: write the job as sql".to_owned(),
-            )));
+    /// What the object asks for, planned once for each version of it.
+    async fn wanted(&self, job: &StreamJob) -> Result<Asked> {
+        if job.spec.image.is_some() {
+            let message = "spec.image: jobs given as an image can't be run yet: write the job as sql";
+            return Ok(Arc::new(Err(Invalid(message.to_owned()))));
         }
-        let sql = match (&spec.sql, &spec.config_map_ref) {
-            (Some(sql), _) => sql.clone(),
-            (None, Some(reference)) => {
-                let map = self.cluster.config_map(&job.namespace().unwrap_or_default(), &reference.name).await?;
-                match map.and_then(|mut map| map.remove(&reference.key)) {
-                    Some(sql) => sql,
-                    None => {
-                        let (name, key) = (&reference.name, &reference.key);
-                        let message = format!(
-                            "spec.configMapRef: there is no ConfigMap {name} with the key {key} in the namespace"
-                        );
-                        return Ok(Err(Invalid(message)));
-                    }
-                }
-            }
+        let sql = match self.sql(job).await? {
+            Ok(sql) => sql,
+            Err(invalid) => return Ok(Arc::new(Err(invalid))),
+        };
+        let version = (job.uid().unwrap_or_default(), job.metadata.generation, sql);
+        let known = self.recall(job, |memory| {
+            memory.wanted.as_ref().filter(|(of, _)| *of == version).map(|(_, wanted)| wanted.clone())
+        });
+        if let Some(wanted) = known {
+            return Ok(wanted);
+        }
+        let wanted = Arc::new(wanted(job, &version.2, &self.settings.image));
+        self.update(job, |memory| memory.wanted = Some((version, wanted.clone())));
+        Ok(wanted)
+    }
+
+    /// The job's statements, where they are.
+    async fn sql(&self, job: &StreamJob) -> Result<std::result::Result<String, Invalid>> {
+        let reference = match (&job.spec.sql, &job.spec.config_map_ref) {
+            (Some(sql), _) => return Ok(Ok(sql.clone())),
+            (None, Some(reference)) => reference,
             (None, None) => {
                 return Ok(Err(Invalid("spec: one of sql and configMapRef says what the job does".to_owned())));
             }
         };
-        Ok(wanted(job, &sql, &self.settings.image))
+        let key = format!("{}/{}", reference.name, reference.key);
+        let known = self.recall(job, |memory| {
+            let (at, of, sql) = memory.sql.as_ref()?;
+            (*of == key && self.since(*at) < SQL_AGE).then(|| sql.clone())
+        });
+        if let Some(sql) = known {
+            return Ok(Ok(sql));
+        }
+        let map = self.cluster.config_map(&job.namespace().unwrap_or_default(), &reference.name).await?;
+        let Some(sql) = map.and_then(|mut map| map.remove(&reference.key)) else {
+            return Ok(Err(Invalid(format!(
+                "spec.configMapRef: there is no ConfigMap {} with the key {} in the namespace",
+                reference.name, reference.key
+            ))));
+        };
+        self.update(job, |memory| memory.sql = Some(((self.now)(), key, sql.clone())));
+        Ok(Ok(sql))
     }
 
-    pub(crate) async fn read_secrets(
-        &self,
-        job: &StreamJob,
-        spec: &StreamJobSpec,
-        plan: &millrace_planner::plan::Plan,
-    ) -> Result<ReadSecrets> {
-        let named = wanted::secrets(spec, plan);
+    pub(crate) async fn read_secrets(&self, job: &StreamJob, named: &BTreeSet<String>) -> Result<ReadSecrets> {
         let settled = job.status.as_ref().is_some_and(|status| status.operation.is_none());
         let key = format!("{named:?}");
         let known = self.recall(job, |memory| {
@@ -200,8 +219,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let namespace = job.namespace().unwrap_or_default();
         let mut read = BTreeMap::new();
         for name in named {
-            if let Some(entries) = self.cluster.secret(&namespace, &name).await? {
-                read.insert(name, entries);
+            if let Some(entries) = self.cluster.secret(&namespace, name).await? {
+                read.insert(name.clone(), entries);
             }
         }
         let read = ReadSecrets(read);
@@ -296,9 +315,10 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let unreadable =
             |why: String| ClusterError::Refused(format!("the ConfigMap {name} is not what the operator made: {why}"));
         let file = JobFile::from_text(&text).map_err(|error| unreadable(error.to_string()))?;
-        let spec = serde_json::from_str(data.get(SPEC_KEY).map_or("", String::as_str))
+        let spec: StreamJobSpec = serde_json::from_str(data.get(SPEC_KEY).map_or("", String::as_str))
             .map_err(|error| unreadable(error.to_string()))?;
-        let made = Arc::new(Made { text, file, spec });
+        let secrets = wanted::secrets(&spec, &file.written().plan);
+        let made = Arc::new(Made { file, spec, secrets });
         self.update(job, |memory| drop(memory.made.insert(key, made.clone())));
         Ok(Some(made))
     }
@@ -381,7 +401,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         &self,
         job: StreamJob,
         decision: Decision,
-        wanted: std::result::Result<Wanted, Invalid>,
+        wanted: &std::result::Result<Wanted, Invalid>,
         observed: &Observed,
         secrets: &ReadSecrets,
     ) -> Result<Progress> {
@@ -464,17 +484,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
 
     /// Has the StatefulSet make no pods.
     pub(super) async fn stop(&self, job: &StreamJob, observed: &Observed) -> Result<()> {
-        let status = job.status.clone().unwrap_or_default();
-        if let Some(revision) = &status.revision
-            && observed.replicas.unwrap_or(0) > 0
-            && let Some(made) = self.made(job, revision).await?
-        {
-            let secrets = wanted::secrets(&made.spec, &made.file.written().plan);
-            // Only that: in a namespace that goes, others can't be made any more.
-            let children = build::children(job, revision, &made.spec, &secrets, 0);
-            for child in children.iter().filter(|child| child.kind == Kind::StatefulSet) {
-                self.cluster.apply(&job.namespace().unwrap_or_default(), child).await?;
-            }
+        if let Some(set) = observed.set.as_ref().filter(|set| set.replicas > 0) {
+            self.cluster.scale_to_zero(&job.namespace().unwrap_or_default(), &job.name_any(), &set.uid).await?;
             self.update(job, |memory| memory.applied = None);
         }
         Ok(())
@@ -484,8 +495,10 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let Some(made) = self.made(&job, &revision).await? else {
             return self.trouble(job, "the ConfigMap of the revision is gone".to_owned()).await;
         };
-        let secrets = wanted::secrets(&made.spec, &made.file.written().plan);
-        self.apply(&job, &revision, &made.spec, &secrets).await?;
+        if let Some(set) = observed.set.as_ref().filter(|set| has_other_volumes(set, &made.spec)) {
+            return self.take_down(&job, set, observed).await;
+        }
+        self.apply(&job, &revision, &made).await?;
         let namespace = job.namespace().unwrap_or_default();
         let mut outdated = observed.others(&names::revision(revision.incarnation, revision.generation));
         outdated.extend(observed.stopped());
@@ -501,15 +514,19 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         Ok(Progress::Rest(wait))
     }
 
+    /// A StatefulSet's volumes can't be changed. It goes, its volumes with its pods, and is made anew; what was on them the
+    /// task logs or the archive have as well.
+    async fn take_down(&self, job: &StreamJob, set: &Set, observed: &Observed) -> Result<Progress> {
+        self.stop(job, observed).await?;
+        if observed.is_down() {
+            self.cluster.delete_set(&job.namespace().unwrap_or_default(), &job.name_any(), &set.uid).await?;
+        }
+        Ok(Progress::Rest(OPERATION_LOOK))
+    }
+
     /// Applies a revision's objects, unless that was just done.
-    async fn apply(
-        &self,
-        job: &StreamJob,
-        revision: &Revision,
-        spec: &StreamJobSpec,
-        secrets: &BTreeSet<String>,
-    ) -> Result<()> {
-        let children = build::children(job, revision, spec, secrets, revision.replicas);
+    async fn apply(&self, job: &StreamJob, revision: &Revision, made: &Made) -> Result<()> {
+        let children = build::children(job, revision, &made.spec, &made.secrets);
         let digest =
             serde_json::to_string(&children.iter().map(|child| &child.object).collect::<Vec<_>>()).unwrap_or_default();
         let calm = job.status.as_ref().is_none_or(|status| self.is_calm(status));
@@ -565,11 +582,16 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
     }
 }
 
+fn has_other_volumes(set: &Set, spec: &StreamJobSpec) -> bool {
+    set.volume.as_ref().is_some_and(|volume| *volume != build::volume(spec))
+}
+
 /// What a revision was made of.
 pub(crate) struct Made {
-    pub(crate) text: String,
     pub(crate) file: JobFile,
     pub(crate) spec: StreamJobSpec,
+    /// Names of the Secrets that it needs.
+    pub(crate) secrets: BTreeSet<String>,
 }
 
 pub(super) enum Progress {

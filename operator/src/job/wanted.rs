@@ -16,6 +16,8 @@ pub struct Wanted {
     /// With its SQL inline, and the image that its pods get.
     pub spec: StreamJobSpec,
     pub plan: Plan,
+    /// Names of the Secrets that it needs.
+    pub secrets: BTreeSet<String>,
     pub plan_hash: String,
     pub settings_hash: String,
     pub suspended: bool,
@@ -46,6 +48,7 @@ pub fn wanted(job: &StreamJob, sql: &str, image: &str) -> Result<Wanted, Invalid
     let mut plan = planned.plan;
     check_tables(&mut plan)?;
     Ok(Wanted {
+        secrets: secrets(&spec, &plan),
         plan_hash: plan_hash(&plan),
         settings_hash: settings_hash(&spec),
         suspended: spec.desired_state == DesiredState::Suspended,

@@ -212,7 +212,7 @@ async fn place<C: Cluster, S: Surroundings>(
 ) -> Result<Option<Place>, ReconcileError> {
     let Some(revision) = job.status.as_ref().and_then(|status| status.revision.clone()) else { return Ok(None) };
     let Some(made) = context.made(job, &revision).await? else { return Ok(None) };
-    let secrets = context.read_secrets(job, &made.spec, &made.file.written().plan).await?;
+    let secrets = context.read_secrets(job, &made.secrets).await?;
     Ok(Some(Place { location: location.to_owned(), kafka: made.spec.kafka.clone(), secrets }))
 }
 

@@ -35,6 +35,18 @@ def two_hundred_megabytes_move_with_their_tasks_under_load(s):
         with_state(s, sizes)
 
 
+@scenario
+def larger_volumes_get_what_was_on_the_smaller_ones(s):
+    with s.counting("grows", partitions=2, rate=500) as job:
+        at = time.monotonic()
+        job.apply(checkpoint={"interval": "1s", "storage": {"volume": {"size": "2Gi"}}})
+        s.settled("grows", pods=2)
+        claims = s.cluster.list("persistentvolumeclaims", s.namespace)
+        sizes = [claim["spec"]["resources"]["requests"]["storage"] for claim in claims]
+        assert sizes == ["2Gi", "2Gi"], sizes
+        print(f"    longest pause of output {job.pause(at)}")
+
+
 def statements(pads, sizes):
     """A window of a day that keeps what came longest for each key."""
     return {

@@ -7,7 +7,7 @@ use super::reconcile::Context;
 use crate::settings::Settings;
 use millrace_crds::StreamJob;
 use millrace_crds::status::Phase;
-use millrace_crds::stream_job::{DesiredState, RestoreFrom, UpgradeMode};
+use millrace_crds::stream_job::{CheckpointStorage, DesiredState, RestoreFrom, UpgradeMode};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,10 @@ fn job() -> StreamJob {
         "spec": {"kafka": {"bootstrapServers": "kafka:9092"}, "sql": sql("COUNT(*)"), "upgrade": {"stableWithin": "20s"}},
     }))
     .expect("a job")
+}
+
+fn volume(size: &str) -> CheckpointStorage {
+    serde_json::from_value(json!({"volume": {"size": size}})).expect("a volume")
 }
 
 /// A world with an operator in it.
@@ -115,6 +119,9 @@ fn life(bench: &mut Bench) {
     bench.until("suspended", |world| world.status().phase == Some(Phase::Suspended) && world.pods().is_empty());
     bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Running);
     bench.settle("resumed", "2.2", 2);
+    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(volume("20Gi")));
+    bench.settle("larger volumes", "2.3", 2);
+    assert_eq!(bench.world.lock().volume().as_deref(), Some("20Gi"));
     bench.world.lock().partitions = 6;
     bench.world.lock().edit(|job| job.spec.replicas = None);
     bench.until("six tasks", |world| {
@@ -176,6 +183,8 @@ fn life_in_any_numbers(bench: &mut Bench, at: u64, fault: Fault) {
     bench.until(&what("suspended"), |world| world.status().phase == Some(Phase::Suspended) && world.pods().is_empty());
     bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Running);
     bench.until(&what("resumed"), settled(2));
+    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(volume("20Gi")));
+    bench.until(&what("larger volumes"), |world| settled(2)(world) && world.volume().as_deref() == Some("20Gi"));
     bench.world.lock().partitions = 6;
     bench.world.lock().edit(|job| job.spec.replicas = None);
     bench.until(&what("six tasks"), |world| settled(6)(world) && world.status().partitions == Some(6));

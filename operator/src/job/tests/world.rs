@@ -81,6 +81,8 @@ pub(super) struct World {
     config_maps: BTreeMap<String, BTreeMap<String, String>>,
     secrets: BTreeMap<String, BTreeMap<String, String>>,
     set: Option<Value>,
+    /// Of the last one that was made.
+    set_uid: u64,
     pods: Vec<SimulatedPod>,
     next_uid: u64,
     incarnations: BTreeMap<u32, Incarnation>,
@@ -233,6 +235,12 @@ impl World {
 
     pub(super) fn image(&self) -> Option<String> {
         self.pods.first().map(|pod| pod.image.clone())
+    }
+
+    /// Which volumes the pods have, as the set claims them.
+    pub(super) fn volume(&self) -> Option<String> {
+        let claim = &self.set.as_ref()?["spec"]["volumeClaimTemplates"][0];
+        claim["spec"]["resources"]["requests"]["storage"].as_str().map(str::to_owned)
     }
 
     /// How far results are written, in the newest incarnation that has begun.
@@ -421,7 +429,9 @@ impl Cluster for Shared {
         let set = world.set.as_ref().map(|set| {
             let (replicas, template) = (&set["spec"]["replicas"], &set["spec"]["template"]);
             let spec = json!({"replicas": replicas, "selector": {}, "template": template});
-            serde_json::from_value(json!({"metadata": {"name": job}, "spec": spec})).expect("a set")
+            let (uid, annotations) = (world.set_uid.to_string(), &set["metadata"]["annotations"]);
+            let metadata = json!({"name": job, "uid": uid, "annotations": annotations});
+            serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a set")
         });
         Ok(Children { stateful_set: set, pods: world.pods.iter().map(|pod| world.pod(pod, job)).collect() })
     }
@@ -429,9 +439,34 @@ impl Cluster for Shared {
     async fn apply(&self, _: &str, child: &Child) -> Result<()> {
         self.write(|world| {
             if child.kind == Kind::StatefulSet {
+                let claims = |set: &Value| set["spec"]["volumeClaimTemplates"].clone();
+                if world.set.as_ref().is_some_and(|set| claims(set) != claims(&child.object)) {
+                    return Err(ClusterError::Refused("updates to volumeClaimTemplates are forbidden".to_owned()));
+                }
+                world.set_uid += u64::from(world.set.is_none());
                 world.set = Some(child.object.clone());
                 world.follow_set();
             }
+            Ok(())
+        })
+    }
+
+    async fn scale_to_zero(&self, _: &str, _: &str, uid: &str) -> Result<()> {
+        self.write(|world| {
+            if uid != world.set_uid.to_string() {
+                return Err(ClusterError::Conflict("another set".to_owned()));
+            }
+            if let Some(set) = &mut world.set {
+                set["spec"]["replicas"] = 0.into();
+            }
+            world.follow_set();
+            Ok(())
+        })
+    }
+
+    async fn delete_set(&self, _: &str, _: &str, uid: &str) -> Result<()> {
+        self.write(|world| {
+            world.set.take_if(|_| uid == world.set_uid.to_string());
             Ok(())
         })
     }
