@@ -224,7 +224,7 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     let running = workers.start_all(1, 3);
     running.iter().for_each(Millrace::wait_until_running);
     // A pod of the first one that comes back has nothing to do any more.
-    let late = earlier.start(1, 0, 2).wait();
+    let late = earlier.start(2, 0, 2).wait();
     late.assert_code(3);
     assert!(late.log.contains("a later incarnation of this job has taken its place"), "{}", late.log);
     feed.send(5_000, |event| windows.add(event));

@@ -10,8 +10,9 @@ fn a_job_that_shows_a_certificate_is_let_in() {
     let Some(kafka) = Kafka::apache("tls") else { return };
     let (from, to) = (kafka.topic("numbers", 1), kafka.topic("passed", 1));
     send(&kafka, &from, 0..10);
-    let job = Job::new(&kafka, "job", &pass_through(&from, &to, ""));
-    let millrace = job.over_tls(&tls_address(), &Certificates::of_the_testbed()).start();
+    let certificates = Certificates::of_the_testbed();
+    let job = Job::new(&kafka, "job", &pass_through(&from, &to, "")).over_tls(&tls_address(), &certificates);
+    let millrace = job.start();
     await_records(&kafka, &millrace, &to, 10);
     millrace.stop().assert_code(0);
 }
