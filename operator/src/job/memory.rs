@@ -17,8 +17,8 @@ use std::time::Duration;
 pub(super) struct Memory {
     /// When the statements were read from a ConfigMap, and which.
     pub(super) sql: Option<(Timestamp, String, String)>,
-    /// What the object asks for: by its UID, its generation and the statements.
-    pub(super) wanted: Option<((String, Option<i64>, String), Asked)>,
+    /// What the object asks for, by its version.
+    pub(super) wanted: Option<(Version, Asked)>,
     /// The number of tasks its topics give it, when that was asked, and about which job.
     pub(super) parallelism: Option<(Timestamp, String, std::result::Result<u32, String>)>,
     pub(super) status_written: Option<Timestamp>,
@@ -30,6 +30,15 @@ pub(super) struct Memory {
     /// ConfigMaps of revisions, which do not change.
     pub(super) made: BTreeMap<String, Arc<Made>>,
     pub(super) secrets: Option<(Timestamp, String, ReadSecrets)>,
+}
+
+/// Two of the same ask for the same.
+#[derive(PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) uid: Option<String>,
+    pub(super) generation: Option<i64>,
+    /// Which may stand elsewhere.
+    pub(super) sql: String,
 }
 
 impl<C: Cluster, S: Surroundings> Context<C, S> {

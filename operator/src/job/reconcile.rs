@@ -5,7 +5,7 @@
 use super::build;
 use super::decide::{self, Action, Decision, Situation, Verdict};
 use super::deletion;
-use super::memory::Memory;
+use super::memory::{Memory, Version};
 use super::observed::{Observed, Set, observe};
 use super::schedule;
 use super::status::{Report, complete, is_news, seconds};
@@ -166,14 +166,14 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             Ok(sql) => sql,
             Err(invalid) => return Ok(Arc::new(Err(invalid))),
         };
-        let version = (job.uid().unwrap_or_default(), job.metadata.generation, sql);
+        let version = Version { uid: job.uid(), generation: job.metadata.generation, sql };
         let known = self.recall(job, |memory| {
             memory.wanted.as_ref().filter(|(of, _)| *of == version).map(|(_, wanted)| wanted.clone())
         });
         if let Some(wanted) = known {
             return Ok(wanted);
         }
-        let wanted = Arc::new(wanted(job, &version.2, &self.settings.image));
+        let wanted = Arc::new(wanted(job, &version.sql, &self.settings.image));
         self.update(job, |memory| memory.wanted = Some((version, wanted.clone())));
         Ok(wanted)
     }
