@@ -46,7 +46,7 @@ pub enum Event {
 pub enum Effect {
     /// Read every log from its start offset to its present end, `read_uncommitted`, into `scanned`.
     Scan,
-    /// Another process holds this place: look for some seconds whether it still writes.
+    /// Another process holds this place: look for some seconds whether it still writes. Meanwhile the replay may begin.
     Watch { holder: String },
     /// Register these transactional ids, so that whoever has them can't commit any more.
     Fence { ids: BTreeSet<String> },
@@ -54,7 +54,7 @@ pub enum Effect {
     Register,
     /// Write this claim to the log of every task, in one transaction.
     Claim(Claim),
-    /// Read every log from its start offset, `read_committed`, into `replayed`; or go on with that.
+    /// Read every log from its start offset, `read_committed`, into `replayed`, up to the claim; or go on with that.
     Replay,
 }
 

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A holder that has written nothing for this long is taken for gone.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
-/// Where the logs of a worker's tasks ended, records of open transactions too.
+/// Where the logs of a worker's tasks end, records of open transactions too.
 pub(super) struct Ends {
     /// Not before they were asked for.
-    at: Duration,
+    pub(super) at: Duration,
     by_task: BTreeMap<u32, i64>,
 }
 
@@ -23,13 +23,8 @@ impl Ends {
         Ok(Self { at: request.clock.monotonic(), by_task })
     }
 
-    /// Whether the logs grow. Where they have not since these ends, no more than what is missing of the silence is waited
-    /// for; where they have, that may have been long ago.
-    pub(super) fn grow(self, request: &StartRequest<'_>) -> Result<bool> {
-        let now = Self::now(request)?;
-        let before = if now.by_task == self.by_task { self } else { now };
-        let since = request.clock.monotonic() - before.at;
-        request.clock.sleep(SILENCE.saturating_sub(since));
-        Ok(Self::now(request)?.by_task != before.by_task)
+    /// Whether nothing was written between the two.
+    pub(super) fn are(&self, other: &Self) -> bool {
+        self.by_task == other.by_task
     }
 }

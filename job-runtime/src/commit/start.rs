@@ -2,9 +2,10 @@
 //! the volume.
 
 use super::covers::tail_bytes;
+use super::lanes::apply_beside;
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
 use super::recover::{Origin, Recovered, recover};
-use super::silence::Ends;
+use super::silence::{Ends, SILENCE};
 use super::succession::succeed;
 use crate::archive::Archive;
 use crate::env::Clock;
@@ -24,8 +25,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Replayed changes are applied to RocksDB in portions of about this size.
-const REPLAY_BYTES: usize = 16 << 20;
+/// Replayed changes of all tasks that are not applied yet, about.
+const REPLAY_BYTES: usize = 32 << 20;
+/// Less than this of one task is not worth a write.
+const PORTION_BYTES: usize = 256 << 10;
 
 /// A worker that holds its tasks, with their state at the last commit.
 pub struct Started {
@@ -88,10 +91,7 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let bases = applied.clone().map(|(task, applied)| (task, applied.map(|applied| applied.commit.sequence))).collect();
     let (machine, effects) = StartMachine::new(me, applied);
     let mut start = Start::new(request, machine, ends);
-    start.run(effects, &mut |task, portion| {
-        let store = stores.get_mut(&task).expect("a store for each task");
-        store.apply(portion.changes.iter().map(Vec::as_slice), portion.applied)
-    })?;
+    apply_beside(&mut stores, request.job.threads(), |apply| start.run(effects, apply))?;
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
     let (claims, replayed, log_tails) = (start.machine.claims(), start.replayed, start.log_tails(&logs));
     let replayed_bytes = start.bytes.values().sum();
@@ -172,7 +172,7 @@ impl<'a> Start<'a> {
             debug_assert!(effects.is_empty(), "a start does one thing after the other");
             effects = match effect {
                 Effect::Scan => self.scan()?,
-                Effect::Watch { holder } => self.watch(&holder)?,
+                Effect::Watch { holder } => self.watch(&holder, apply)?,
                 Effect::Fence { ids } => self.fence(ids)?,
                 Effect::Register => self.register()?,
                 Effect::Claim(claim) => self.claim(claim)?,
@@ -194,9 +194,14 @@ impl<'a> Start<'a> {
         Ok(self.machine.step(Event::Scanned))
     }
 
-    fn watch(&mut self, holder: &str) -> Result<Vec<Effect>> {
-        let ends = self.ends.take().map_or_else(|| Ends::now(self.request), Ok)?;
-        let grew = ends.grow(self.request)?;
+    /// Meanwhile it is read what is committed, which nobody takes back, whoever has the tasks.
+    fn watch(&mut self, holder: &str, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
+        let now = Ends::now(self.request)?;
+        let before = self.ends.take().filter(|ends| ends.are(&now)).unwrap_or(now);
+        while self.request.clock.monotonic() < before.at + SILENCE {
+            self.replay_some(apply)?;
+        }
+        let grew = !Ends::now(self.request)?.are(&before);
         if grew {
             tracing::warn!(%holder, "this worker's place is held by another process that still commits; waiting for it to end");
         }
@@ -235,20 +240,9 @@ impl<'a> Start<'a> {
     }
 
     fn replay(&mut self, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
-        let mut reader = match self.replay.take() {
-            Some(reader) => reader,
-            None => self.reader("read_committed")?,
-        };
         let deadline = self.request.clock.monotonic() + PATIENCE;
         while !self.machine.has_read_own_claims() {
-            let (machine, bytes) = (&mut self.machine, &mut self.bytes);
-            let read = reader.read_some(&mut |task, offset, record| {
-                *bytes.entry(task).or_default() += tail_bytes(&record);
-                machine.replayed(task, offset, &record)?;
-                machine.take(task, REPLAY_BYTES).map_or(Ok(()), |portion| apply(task, portion))
-            })?;
-            self.replayed += read;
-            if read == 0 && self.request.clock.monotonic() > deadline {
+            if self.replay_some(apply)? == 0 && self.request.clock.monotonic() > deadline {
                 // A transaction of somebody else may hold the last stable offset back; starting again
                 // scans and fences anew.
                 return Err(Error::restart_worker("the task logs did not become readable up to this worker's claim"));
@@ -257,8 +251,25 @@ impl<'a> Start<'a> {
         for task in self.request.assignment.tasks() {
             self.machine.take(task, 0).map_or(Ok(()), |portion| apply(task, portion))?;
         }
-        self.replay = Some(reader);
         Ok(self.machine.reclaim())
+    }
+
+    /// Goes on with the replay for as much as there is at once; the number of records.
+    fn replay_some(&mut self, apply: &mut Apply<'_>) -> Result<u64> {
+        let mut reader = match self.replay.take() {
+            Some(reader) => reader,
+            None => self.reader("read_committed")?,
+        };
+        let portion_bytes = (REPLAY_BYTES / self.request.assignment.tasks().count().max(1)).max(PORTION_BYTES);
+        let (machine, bytes) = (&mut self.machine, &mut self.bytes);
+        let read = reader.read_some(&mut |task, offset, record| {
+            *bytes.entry(task).or_default() += tail_bytes(&record);
+            machine.replayed(task, offset, &record)?;
+            machine.take(task, portion_bytes).map_or(Ok(()), |portion| apply(task, portion))
+        })?;
+        self.replay = Some(reader);
+        self.replayed += read;
+        Ok(read)
     }
 
     /// About how much the logs have since their starts, where their last covers are: what was read of it, and for
