@@ -136,8 +136,7 @@ impl TaskStore {
     /// Applies the changes of consecutive commits, of which `applied` describes the last. Of several
     /// changes of a key only the last is written.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a [u8]>, applied: Applied) -> Result<()> {
-        let mut sum = Coalesced::default();
-        changes.into_iter().try_for_each(|changes| sum.add(changes))?;
+        let sum = Coalesced::of(changes)?;
         let batch = self.batch(&sum)?;
         self.put_own_entries(&[("applied", serde_json::to_vec(&applied))], batch)?;
         self.progress.set_applied(applied.commit.sequence);
@@ -148,8 +147,7 @@ impl TaskStore {
     /// Applies the changes of commits up to `sequence`, and leaves for the next `apply` to say so: a start that finds
     /// them reads their commits from the log again, and since every change is absolute, ends with the same state.
     pub fn apply_ahead<'a>(&mut self, changes: impl IntoIterator<Item = &'a [u8]>, sequence: u64) -> Result<()> {
-        let mut sum = Coalesced::default();
-        changes.into_iter().try_for_each(|changes| sum.add(changes))?;
+        let sum = Coalesced::of(changes)?;
         let batch = self.batch(&sum)?;
         self.put_own_entries(&[], batch)?;
         self.progress.set_applied(sequence);
@@ -168,7 +166,7 @@ impl TaskStore {
             }
             self.intact(iterator.status())?;
         }
-        for (key, value) in &sum.keys {
+        for &(key, value) in &sum.keys {
             match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
@@ -235,8 +233,7 @@ impl TaskStore {
     /// Puts entries in that are no commit's, before the first one: of an image or a savepoint. That all are there is
     /// said afterwards.
     pub fn load(&mut self, changes: &[u8]) -> Result<()> {
-        let mut sum = Coalesced::default();
-        sum.add(changes)?;
+        let sum = Coalesced::of([changes])?;
         let batch = self.batch(&sum)?;
         self.put_own_entries(&[], batch)
     }
