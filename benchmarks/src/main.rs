@@ -291,18 +291,19 @@ fn measure_recovery(recovery: Recovery) -> Result<()> {
     let topic = recovery.topic.into_event_topic();
     topic.ensure_filled()?;
     let experiment = recovery::Experiment { topic: &topic, millrace_binary: found(&recovery.millrace)? };
-    for recovery::Recovery { origin, state_bytes, seconds, restore_seconds, log_records } in
+    for recovery::Recovery { origin, state_bytes, seconds, restore_seconds, log_bytes } in
         experiment.run(&Testbed::new()?)?
     {
-        let origin = match origin {
+        let from = match origin {
             recovery::Origin::Volume => "with its volume",
             recovery::Origin::Log => "without its volume, from the log",
+            recovery::Origin::Image => "without its volume, from an image in the log",
             recovery::Origin::Archive => "without its volume, from the archive",
         };
-        let state = state_bytes as f64 / 1e6;
+        let (state, log, goal) = (state_bytes as f64 / 1e6, log_bytes as f64 / 1e6, origin.goal(state_bytes));
         println!(
-            "recovery: {origin} {seconds:.1} s to the first commit, restored after {restore_seconds:.1} s; {state:.0} MB of state, \
-             {log_records} log records"
+            "recovery: {from} {seconds:.1} s to the first commit (goal {goal:.1} s), restored after {restore_seconds:.1} s; \
+             {state:.0} MB of state on a volume, {log:.0} MB of the log replayed"
         );
     }
     Ok(())
