@@ -5,6 +5,7 @@
 //! Whoever has the tasks still may cut the logs meanwhile. What is read then is gone, which ends this attempt;
 //! the next one finds the newer cover.
 
+use super::lanes::put_beside;
 use super::log::{LogReader, PATIENCE};
 use super::start::StartRequest;
 use crate::error::{Error, ErrorKind, Result};
@@ -182,27 +183,31 @@ impl<'a> Recovery<'a> {
         for &task in images.keys() {
             stores.insert(task, self.open(filling, task)?);
         }
-        while !images.is_empty() {
-            let ended = reader.has_ended();
-            reader.read_some(&mut |task, _, record| {
-                let LogRecord::Image(part) = record else { return Ok(()) };
-                if images.get(&task).is_none_or(|image| !image.has(&part)) {
-                    return Ok(());
+        let put = |store: &mut TaskStore, ImagePart { entries, last }| {
+            store.load(&entries)?;
+            let Some(applied) = last else { return Ok(()) };
+            store.apply([], applied)?;
+            store.checkpoint()
+        };
+        put_beside(&mut stores, job.threads(), put, |hand| {
+            while !images.is_empty() {
+                let ended = reader.has_ended();
+                reader.read_some(&mut |task, _, record| {
+                    let LogRecord::Image(part) = record else { return Ok(()) };
+                    if images.get(&task).is_none_or(|image| !image.has(&part)) {
+                        return Ok(());
+                    }
+                    if part.last.is_some() {
+                        images.remove(&task);
+                    }
+                    hand(task, ImagePart { entries: part.entries.to_vec(), last: part.last })
+                })?;
+                if ended && !images.is_empty() {
+                    return Err(Error::restart_worker("images that were in the task logs are gone"));
                 }
-                let store = stores.get_mut(&task).expect("opened above");
-                store.load(part.entries)?;
-                if let Some(applied) = part.last {
-                    store.apply([], applied)?;
-                    store.checkpoint()?;
-                    images.remove(&task);
-                }
-                Ok(())
-            })?;
-            if ended && !images.is_empty() {
-                return Err(Error::restart_worker("images that were in the task logs are gone"));
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Fetches the newest checkpoint that is whole, unless an image comes before it, which is returned.
@@ -254,6 +259,13 @@ impl<'a> Recovery<'a> {
         tracing::info!(task, bytes = checkpoint.bytes, seconds, "fetched a checkpoint from the archive");
         Ok(())
     }
+}
+
+/// Of an image, on its way from the log into the store.
+struct ImagePart {
+    entries: Vec<u8>,
+    /// What all of it amounts to, with the last part.
+    last: Option<Applied>,
 }
 
 /// Whether an error says that a checkpoint can't be used. A volume that is full is no fault of what was to be written

@@ -2,7 +2,7 @@
 //! the volume.
 
 use super::covers::tail_bytes;
-use super::lanes::apply_beside;
+use super::lanes::{Hand, put_beside};
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
 use super::recover::{Origin, Recovered, recover};
 use super::silence::{Ends, SILENCE};
@@ -19,14 +19,12 @@ use crate::state::store::TaskStore;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Claim, Commit, LogRecord};
 use millrace_protocol::recover::LogRange;
-use millrace_protocol::replay::Portion;
+use millrace_protocol::replay::{Applied, Portion};
 use millrace_protocol::start::{Claimant, Effect, Event, StartMachine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Replayed changes of all tasks that are not applied yet, about.
-const REPLAY_BYTES: usize = 32 << 20;
 /// Less than this of one task is not worth a write.
 const PORTION_BYTES: usize = 256 << 10;
 
@@ -91,7 +89,14 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let bases = applied.clone().map(|(task, applied)| (task, applied.map(|applied| applied.commit.sequence))).collect();
     let (machine, effects) = StartMachine::new(me, applied);
     let mut start = Start::new(request, machine, ends);
-    apply_beside(&mut stores, request.job.threads(), |apply| start.run(effects, apply))?;
+    let apply = |store: &mut TaskStore, (Portion { changes, applied }, standing)| {
+        let changes = changes.iter().map(Vec::as_slice);
+        match standing {
+            Standing::Final => store.apply(changes, applied),
+            Standing::Ahead => store.apply_ahead(changes, applied.commit.sequence),
+        }
+    };
+    put_beside(&mut stores, request.job.threads(), apply, |apply| start.run(effects, apply))?;
     let commits = stores.iter().map(|(&task, s)| (task, s.applied().map(|a| a.commit.clone()))).collect();
     let (claims, replayed, log_tails) = (start.machine.claims(), start.replayed, start.log_tails(&logs));
     let replayed_bytes = start.bytes.values().sum();
@@ -149,17 +154,36 @@ pub(super) struct Start<'a> {
     ends: Option<Ends>,
     producer: Option<Arc<TransactionalProducer>>,
     replay: Option<LogReader>,
+    /// By task: what was given away ahead, up to where.
+    ahead: BTreeMap<u32, Applied>,
     replayed: u64,
     /// By task: bytes of changes and commits that the replay has read.
     bytes: BTreeMap<u32, u64>,
 }
 
 /// Takes changes of a task, with what its state then amounts to.
-pub(super) type Apply<'f> = dyn FnMut(u32, Portion) -> Result<()> + 'f;
+pub(super) type Apply<'f> = Hand<'f, (Portion, Standing)>;
+
+/// How changes stand that are given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Before this worker has claimed: if it starts again it has to find whom it watched, and so reads them again.
+    Ahead,
+    Final,
+}
 
 impl<'a> Start<'a> {
     pub(super) fn new(request: &'a StartRequest<'a>, machine: StartMachine, ends: Ends) -> Self {
-        Self { request, machine, ends: Some(ends), producer: None, replay: None, replayed: 0, bytes: BTreeMap::new() }
+        Self {
+            request,
+            machine,
+            ends: Some(ends),
+            producer: None,
+            replay: None,
+            ahead: BTreeMap::new(),
+            replayed: 0,
+            bytes: BTreeMap::new(),
+        }
     }
 
     /// Once it has run.
@@ -199,7 +223,7 @@ impl<'a> Start<'a> {
         let now = Ends::now(self.request)?;
         let before = self.ends.take().filter(|ends| ends.are(&now)).unwrap_or(now);
         while self.request.clock.monotonic() < before.at + SILENCE {
-            self.replay_some(apply)?;
+            self.replay_some(apply, Standing::Ahead)?;
         }
         let grew = !Ends::now(self.request)?.are(&before);
         if grew {
@@ -242,34 +266,49 @@ impl<'a> Start<'a> {
     fn replay(&mut self, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
         let deadline = self.request.clock.monotonic() + PATIENCE;
         while !self.machine.has_read_own_claims() {
-            if self.replay_some(apply)? == 0 && self.request.clock.monotonic() > deadline {
+            if self.replay_some(apply, Standing::Final)? == 0 && self.request.clock.monotonic() > deadline {
                 // A transaction of somebody else may hold the last stable offset back; starting again
                 // scans and fences anew.
                 return Err(Error::restart_worker("the task logs did not become readable up to this worker's claim"));
             }
         }
         for task in self.request.assignment.tasks() {
-            self.machine.take(task, 0).map_or(Ok(()), |portion| apply(task, portion))?;
+            let ahead = self.ahead.remove(&task).map(|applied| Portion { changes: Vec::new(), applied });
+            if let Some(portion) = self.machine.take(task, 0).or(ahead) {
+                apply(task, (portion, Standing::Final))?;
+            }
         }
         Ok(self.machine.reclaim())
     }
 
     /// Goes on with the replay for as much as there is at once; the number of records.
-    fn replay_some(&mut self, apply: &mut Apply<'_>) -> Result<u64> {
+    fn replay_some(&mut self, apply: &mut Apply<'_>, standing: Standing) -> Result<u64> {
         let mut reader = match self.replay.take() {
             Some(reader) => reader,
             None => self.reader("read_committed")?,
         };
-        let portion_bytes = (REPLAY_BYTES / self.request.assignment.tasks().count().max(1)).max(PORTION_BYTES);
-        let (machine, bytes) = (&mut self.machine, &mut self.bytes);
+        let portion_bytes = self.portion_bytes();
+        let (machine, bytes, ahead) = (&mut self.machine, &mut self.bytes, &mut self.ahead);
         let read = reader.read_some(&mut |task, offset, record| {
             *bytes.entry(task).or_default() += tail_bytes(&record);
             machine.replayed(task, offset, &record)?;
-            machine.take(task, portion_bytes).map_or(Ok(()), |portion| apply(task, portion))
+            let Some(portion) = machine.take(task, portion_bytes) else { return Ok(()) };
+            match standing {
+                Standing::Ahead => drop(ahead.insert(task, portion.applied.clone())),
+                Standing::Final => drop(ahead.remove(&task)),
+            }
+            apply(task, (portion, standing))
         })?;
         self.replay = Some(reader);
         self.replayed += read;
         Ok(read)
+    }
+
+    /// Of a task, at once. No epoch takes memory yet; there is a portion for each task, and two on their way to each thread
+    /// that applies them.
+    fn portion_bytes(&self) -> usize {
+        let StartRequest { job, assignment, .. } = self.request;
+        (job.memory.epoch / (assignment.tasks().count() + 2 * job.threads())).max(PORTION_BYTES)
     }
 
     /// About how much the logs have since their starts, where their last covers are: what was read of it, and for

@@ -20,7 +20,7 @@ use millrace_protocol::start::{Claimant, LAST_GENERATION, StartMachine};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Records at the end of a log among which its last commit nearly always is.
-const TAIL: i64 = 1_000;
+const TAIL: i64 = 100;
 
 /// Returns when nobody can commit under an earlier incarnation any more.
 pub(super) fn succeed(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
@@ -67,7 +67,7 @@ fn end_logs(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
     let (machine, effects) = StartMachine::new(me, assignment.tasks().map(|task| (task, bases.get(&task))));
     let mut commits: BTreeMap<u32, Commit> = bases.into_iter().map(|(task, applied)| (task, applied.commit)).collect();
     let mut start = Start::new(request, machine, ends);
-    start.run(effects, &mut |task, portion| {
+    start.run(effects, &mut |task, (portion, _)| {
         commits.insert(task, portion.applied.commit);
         Ok(())
     })?;
