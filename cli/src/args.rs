@@ -167,11 +167,15 @@ pub(crate) struct Worker {
     #[arg(long, value_name = "PATH")]
     pub(crate) termination_log: Option<PathBuf>,
 
-    /// After a stop that was asked for by HTTP, stay until a signal comes, and stay stopped where the process is started
-    /// again: this file then says so. For containers, which are started again when they end, and would go on after the
-    /// savepoint that the job has stopped with.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) linger: Option<PathBuf>,
+    /// After a stop that was asked for by HTTP, stay until a signal comes: for containers, which are started again when
+    /// they end, and would go on after the savepoint that the job has stopped with.
+    #[arg(long)]
+    pub(crate) linger: bool,
+
+    /// Where it is noted that this worker was asked to stop by HTTP, so that it stays stopped if its process is started
+    /// again. Another generation of the job runs.
+    #[arg(long, value_name = "FILE", env = "MILLRACE_STOPPED_FILE")]
+    pub(crate) stopped_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) process: Process,

@@ -11,8 +11,6 @@ pub const JOB_LABEL: &str = "millrace.dev/job";
 pub const REVISION_LABEL: &str = "millrace.dev/revision";
 /// On savepoints that a schedule has made.
 pub const SCHEDULED_LABEL: &str = "millrace.dev/scheduled";
-/// On a StatefulSet: which volumes it was made with.
-pub const VOLUME_ANNOTATION: &str = "millrace.dev/volume";
 
 pub const WORKER_PORT: i32 = 8081;
 /// Of the key in a job's ConfigMap, and in the Secret of its token.

@@ -241,7 +241,7 @@ fn a_worker_that_has_stopped_with_a_savepoint_stays_stopped_when_its_process_is_
     let job = Job::new(&own.kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
     let workers = Workers::create(&job);
     let note = job.folder().join("stopped");
-    let start = || workers.start_with(1, 0, 1, &["--linger", &note.display().to_string()]);
+    let start = || workers.start_with(1, 0, 1, &["--linger", "--stopped-file", &note.display().to_string()]);
     let stopped = |worker: &Millrace| {
         worker.until_status("the worker to have stopped", |status| (status["phase"] == "Stopped").then_some(()));
     };

@@ -34,14 +34,10 @@ fn run(args: &args::Worker) -> Result<(), Failure> {
     let access = access(&args.process)?;
     let runtime = io_runtime()?;
     let clock = SystemClock::shared();
-    let stop = StopRequest::noted_in(args.linger.clone());
+    let stop = match &args.stopped_file {
+        Some(file) => StopRequest::noted_in(file.clone(), &job.identity)?,
+        None => StopRequest::default(),
+    };
     let worker = Worker::start_unless_stopped(job, clock.clone(), stop)?;
-    Ok(runtime.block_on(supervise::supervise(
-        worker,
-        args.process.listen,
-        access,
-        display,
-        clock,
-        args.linger.is_some(),
-    ))?)
+    Ok(runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock, args.linger))?)
 }

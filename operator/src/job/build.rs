@@ -2,7 +2,7 @@
 //! off, and tested. All of them are owned by the StreamJob, and go with it.
 
 use crate::cluster::{Child, Kind};
-use crate::names::{self, JOB_KEY, REVISION_LABEL, SPEC_KEY, TOKEN_KEY, VOLUME_ANNOTATION, WORKER_PORT};
+use crate::names::{self, JOB_KEY, REVISION_LABEL, SPEC_KEY, TOKEN_KEY, WORKER_PORT};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Resource, ResourceExt};
 use millrace_crds::StreamJob;
@@ -46,11 +46,7 @@ fn child(job: &StreamJob, kind: Kind, name: &str, mut object: Value) -> Child {
     };
     object["apiVersion"] = version.into();
     object["kind"] = kind_name.into();
-    let annotations = object["metadata"]["annotations"].take();
     object["metadata"] = metadata(job, name);
-    if !annotations.is_null() {
-        object["metadata"]["annotations"] = annotations;
-    }
     Child { kind, name: name.to_owned(), object }
 }
 
@@ -92,24 +88,13 @@ fn disruption_budget(job: &str) -> Value {
     json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": names::selector(job)}}})
 }
 
-/// Which volumes the pods have, as one can compare it: `10Gi fast`.
-pub fn volume(spec: &StreamJobSpec) -> String {
-    match spec.checkpoint.storage.as_ref().and_then(|storage| storage.volume.as_ref()) {
-        Some(volume) => {
-            format!("{} {}", volume.size, volume.class.as_deref().unwrap_or_default()).trim_end().to_owned()
-        }
-        None => "emptyDir".to_owned(),
-    }
-}
-
 fn stateful_set(job: &StreamJob, revision: &Revision, spec: &StreamJobSpec, secrets: &BTreeSet<String>) -> Value {
     let name = job.name_any();
     let retained = match spec.deletion_policy {
         DeletionPolicy::Delete => "Delete",
         DeletionPolicy::Retain => "Retain",
     };
-    let annotations = json!({VOLUME_ANNOTATION: volume(spec)});
-    let mut set = json!({"metadata": {"annotations": annotations}, "spec": {
+    let mut set = json!({"spec": {
         "replicas": revision.replicas,
         "serviceName": names::service(&name),
         "selector": {"matchLabels": names::selector(&name)},
@@ -195,12 +180,12 @@ fn container(revision: &Revision, spec: &StreamJobSpec, secrets: &BTreeSet<Strin
             "--listen", format!("0.0.0.0:{WORKER_PORT}"),
             "--log-format", "json",
             // A container that ends is started again, and would go on after a savepoint that it has stopped with.
-            "--linger", STOPPED,
+            "--linger",
         ],
         "env": [
+            // Not an argument: an older image, which a job may name, would not start with it.
+            {"name": "MILLRACE_STOPPED_FILE", "value": STOPPED},
             {"name": "MILLRACE_ORDINAL", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}},
-            // glibc's pools of memory, one for each thread otherwise, take as much again as what is in use.
-            {"name": "MALLOC_ARENA_MAX", "value": "2"},
         ],
         "ports": [{"name": "http", "containerPort": WORKER_PORT}],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 2},

@@ -236,6 +236,11 @@ impl Situation<'_> {
         if same_state && (wanted.plan_hash != before.plan_hash || tasks != before.parallelism) {
             return Some(self.dropped());
         }
+        let as_before = |current: &Revision| current.plan_hash == wanted.plan_hash && current.parallelism == tasks;
+        if !same_state && operation.savepoint.is_none() && self.status.revision.as_ref().is_some_and(as_before) {
+            // The statements are put back, and what they have left is there.
+            return Some(self.dropped());
+        }
         let mut target = Revision { restored_from: before.restored_from.clone(), ..fresh(wanted, tasks) };
         (target.incarnation, target.generation) = match same_state {
             true => (before.incarnation, before.generation + 1),
@@ -286,12 +291,18 @@ impl Situation<'_> {
                 .unwrap_or_else(|| "its workers do not all run".to_owned());
             return self.without_savepoint(operation, why);
         }
-        let never_ran = current != self.status.stable.as_ref() && !self.observed.any_running();
-        if never_ran && !suspend {
+        let incarnation = |revision: Option<&Revision>| revision.map(|revision| revision.incarnation);
+        let ever_stable = incarnation(current) == incarnation(self.status.stable.as_ref());
+        if !ever_stable && !self.observed.any_running() && !suspend {
             // What has never run stable may have nothing to save; whether that is so is seen once it has stopped.
             return self.with(at(operation, Step::Stopping, self.now), Action::Again);
         }
-        self.waits(operation, "all workers have to run before a savepoint can be made")
+        let waiting = "all workers have to run before a savepoint can be made";
+        match current {
+            // What came before may have taken them down.
+            Some(revision) => self.act(operation, Action::Run { revision: revision.clone() }, waiting),
+            None => self.waits(operation, waiting),
+        }
     }
 
     /// No savepoint could be made.

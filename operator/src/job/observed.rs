@@ -2,12 +2,13 @@
 //! nothing is remembered.
 
 use crate::cluster::Children;
-use crate::names::{REVISION_LABEL, VOLUME_ANNOTATION};
+use crate::names::REVISION_LABEL;
 use crate::surroundings::worker_url;
 use crate::worker_status::WorkerStatus;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
+use millrace_crds::stream_job::VolumeStorage;
 
 /// A pod of the job.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,8 +31,8 @@ pub struct Worker {
 pub struct Set {
     pub uid: String,
     pub replicas: u32,
-    /// Which volumes it was made with; None for one of an earlier version, which does not say it.
-    pub volume: Option<String>,
+    /// Of the volumes that it claims for its pods; None where it claims none.
+    pub volume: Option<VolumeStorage>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,11 @@ pub fn observe(children: &Children) -> Observed {
 
 fn set(set: &StatefulSet) -> Set {
     let replicas = set.spec.replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
-    let volume = set.annotations().get(VOLUME_ANNOTATION).cloned();
+    let claim = set.spec.volume_claim_templates.as_ref().and_then(|claims| claims.first()?.spec.as_ref());
+    let volume = claim.and_then(|claim| {
+        let requests = claim.resources.as_ref()?.requests.as_ref()?;
+        Some(VolumeStorage { size: requests.get("storage")?.0.parse().ok()?, class: claim.storage_class_name.clone() })
+    });
     Set { uid: set.uid().unwrap_or_default(), replicas, volume }
 }
 

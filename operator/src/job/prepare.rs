@@ -10,7 +10,7 @@ use crate::surroundings::{JobRequest, ReadSecrets, Surroundings};
 use kube::ResourceExt;
 use millrace_crds::StreamJob;
 use millrace_crds::status::{OperationKind, Revision, Step};
-use millrace_crds::stream_job::StreamJobSpec;
+use millrace_crds::stream_job::{StreamJobSpec, UpgradeMode};
 
 impl<C: Cluster, S: Surroundings> Context<C, S> {
     pub(super) async fn prepare(
@@ -63,6 +63,10 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let status = job.status.clone().unwrap_or_default();
         let upgrade = status.operation.as_ref().is_some_and(|operation| operation.kind == OperationKind::Upgrade);
         let Some(current) = status.revision.filter(|_| upgrade) else { return Ok(None) };
+        if job.spec.upgrade.mode == UpgradeMode::Stateless {
+            // It may have been asked for since.
+            return Ok(None);
+        }
         let without_savepoint = status.operation.is_some_and(|operation| operation.savepoint.is_none());
         if !without_savepoint || current.incarnation == target.incarnation {
             return Ok(None);

@@ -187,7 +187,9 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
                 return Ok(Err(Invalid("spec: one of sql and configMapRef says what the job does".to_owned())));
             }
         };
-        let key = format!("{}/{}", reference.name, reference.key);
+        // With a new version of the object its statements may be meant to change, too.
+        let (uid, generation) = (job.uid().unwrap_or_default(), job.metadata.generation);
+        let key = format!("{uid}/{generation:?}/{}/{}", reference.name, reference.key);
         let known = self.recall(job, |memory| {
             let (at, of, sql) = memory.sql.as_ref()?;
             (*of == key && self.since(*at) < SQL_AGE).then(|| sql.clone())
@@ -583,7 +585,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
 }
 
 fn has_other_volumes(set: &Set, spec: &StreamJobSpec) -> bool {
-    set.volume.as_ref().is_some_and(|volume| *volume != build::volume(spec))
+    set.volume.as_ref() != spec.checkpoint.storage.as_ref().and_then(|storage| storage.volume.as_ref())
 }
 
 /// What a revision was made of.

@@ -194,6 +194,61 @@ fn life_in_any_numbers(bench: &mut Bench, at: u64, fault: Fault) {
     assert!(world.violations.is_empty(), "{fault:?} at write {at}: {:?}", world.violations);
 }
 
+/// A job whose pods are gone because it is to get other volumes.
+fn taken_down() -> Bench {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(volume("20Gi")));
+    bench.until("it is taken down", |world| world.pods().is_empty());
+    bench
+}
+
+#[test]
+fn statements_that_change_while_the_volumes_do_go_on_from_what_there_is() {
+    let mut bench = taken_down();
+    let before = bench.world.lock().position();
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.settle("other statements, by a savepoint", "2.1", 4);
+    assert!(bench.world.lock().position() >= before, "it has gone back");
+    assert_eq!(bench.world.lock().volume().as_deref(), Some("20Gi"));
+    bench.sound();
+}
+
+#[test]
+fn a_job_can_be_suspended_while_its_volumes_change() {
+    let mut bench = taken_down();
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Suspended);
+    bench.until("suspended, with a savepoint", |world| {
+        let status = world.status();
+        status.phase == Some(Phase::Suspended) && status.suspended_with.is_some() && world.pods().is_empty()
+    });
+    bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Running);
+    bench.until("it runs", |world| world.status().operation.is_none() && world.pods().len() == 4);
+    bench.sound();
+}
+
+#[test]
+fn statements_that_can_not_be_gone_on_with_can_be_put_back() {
+    let mut bench = Bench::new();
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.pod.get_or_insert_default().image = Some("broken".to_owned()));
+    bench.until("the broken image", |world| world.image().as_deref() == Some("broken"));
+    bench.world.lock().edit(|job| job.spec.sql = Some(sql("ABS(COUNT(*))")));
+    bench.until("no savepoint can be made", |world| world.status().refused.is_some());
+    bench.world.lock().edit(|job| {
+        job.spec.sql = Some(sql("COUNT(*)"));
+        job.spec.pod.get_or_insert_default().image = Some("millrace:2".to_owned());
+    });
+    bench.until("it runs", |world| {
+        let status = world.status();
+        status.operation.is_none()
+            && status.phase == Some(Phase::Running)
+            && status.stable == status.revision
+            && world.image().as_deref() == Some("millrace:2")
+    });
+    bench.sound();
+}
+
 #[test]
 fn an_image_that_does_not_run_is_rolled_back_and_not_tried_again() {
     let mut bench = Bench::new();

@@ -428,9 +428,10 @@ impl Cluster for Shared {
         let world = self.lock();
         let set = world.set.as_ref().map(|set| {
             let (replicas, template) = (&set["spec"]["replicas"], &set["spec"]["template"]);
-            let spec = json!({"replicas": replicas, "selector": {}, "template": template});
-            let (uid, annotations) = (world.set_uid.to_string(), &set["metadata"]["annotations"]);
-            let metadata = json!({"name": job, "uid": uid, "annotations": annotations});
+            let claims = &set["spec"]["volumeClaimTemplates"];
+            let spec =
+                json!({"replicas": replicas, "selector": {}, "template": template, "volumeClaimTemplates": claims});
+            let metadata = json!({"name": job, "uid": world.set_uid.to_string()});
             serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a set")
         });
         Ok(Children { stateful_set: set, pods: world.pods.iter().map(|pod| world.pod(pod, job)).collect() })
