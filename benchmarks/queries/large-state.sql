@@ -17,7 +17,7 @@ CREATE TABLE numbers (
 CREATE TABLE totals (k BIGINT, n BIGINT, weighted BIGINT, characters BIGINT) WITH ('connector' = 'print');
 
 INSERT INTO totals
-SELECT COUNT(*), SUM(n), SUM(k * n), SUM(CHAR_LENGTH(payload))
+SELECT COUNT(*), SUM(n), SUM(k * n), SUM(CAST(CHAR_LENGTH(payload) AS BIGINT))
 FROM (
   SELECT window_start, window_end, window_time, k, COUNT(*) AS n, MAX(payload) AS payload
   FROM TABLE(TUMBLE(

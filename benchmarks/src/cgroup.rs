@@ -38,8 +38,6 @@ impl MemoryGroup {
         let mut within = Command::new("sh");
         within.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(self.folder.join("cgroup.procs"));
         within.arg(command.get_program()).args(command.get_args());
-        // Each arena of the C library keeps memory that others can't use.
-        within.env("MALLOC_ARENA_MAX", "2");
         within
     }
 

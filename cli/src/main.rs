@@ -1,6 +1,7 @@
 //! `millrace`: check a job, see its plan, run it on this machine. Reads files and talks to people; what a
 //! job means is the planner's business, and running it the runtime's.
 
+mod allocator;
 mod args;
 mod report;
 mod input;

@@ -20,9 +20,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Parts of a file that are under way at once, and their size: bounds the memory of a transfer.
-const PARTS: usize = 4;
-const PART_BYTES: usize = 8 << 20;
+/// Parts of a file that are under way at once, and their size, the least that S3 takes: bounds the memory of a transfer.
+const PARTS: usize = 2;
+const PART_BYTES: usize = 5 << 20;
 /// For how long a request is repeated that got no answer, or one that may be another next time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
