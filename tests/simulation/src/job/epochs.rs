@@ -52,7 +52,7 @@ struct Running<'a> {
     /// Whether the tasks' writes may go into the transaction.
     open: bool,
     /// By exchange: whether memory may be used, since everything sent through Kafka was received.
-    caught_up: [bool; 2],
+    caught_up: [bool; EXCHANGES],
     images: Images,
     outcome: Option<Outcome>,
 }
@@ -83,14 +83,14 @@ pub async fn run(ctx: &Ctx, place: &Place, started: Started) -> Result<Outcome, 
             (state, store.applied().map(|applied| applied.commit.clone()))
         });
         let state = state.ok_or(Failure::Restart("the state on the volume fails its checksums"))?;
-        Ok((task, Task::new(task, place.assignment, settings.sources, claim, state, commit.as_ref())))
+        Ok((task, Task::new(task, place.assignment, place.topics, settings.sources, claim, state, commit.as_ref())))
     };
     let mut running = Running {
         ctx,
         place,
         attempt: format!("{}", ctx.pid),
         tasks: started.claims.iter().map(restore).collect::<Result<_, Failure>>()?,
-        images: Images::new(&started),
+        images: Images::new(&started, place.topics),
         producer: started.producer,
         machine,
         leaving: Leaving::default(),
@@ -100,7 +100,7 @@ pub async fn run(ctx: &Ctx, place: &Place, started: Started) -> Result<Outcome, 
         commits: BTreeMap::new(),
         ahead: BTreeMap::new(),
         open: true,
-        caught_up: [false; 2],
+        caught_up: [false; EXCHANGES],
         outcome: None,
     };
     running.producer.begin();
@@ -152,7 +152,7 @@ impl Running<'_> {
     fn enter_step(&self) {
         self.ctx.enter(Some(if self.committing.is_some() {
             Step::Committing
-        } else if self.caught_up == [true; 2] {
+        } else if self.caught_up == [true; EXCHANGES] {
             Step::Open
         } else {
             Step::CatchUp
@@ -199,7 +199,7 @@ impl Running<'_> {
         if self.leaving.writes.len() > HELD_WRITES {
             return Ok(worked);
         }
-        for exchange in (0..EXCHANGES.len()).rev() {
+        for exchange in (0..EXCHANGES).rev() {
             for task in self.place.assignment.tasks() {
                 worked |= self.read_exchange(exchange, task)?;
             }
@@ -225,7 +225,7 @@ impl Running<'_> {
 
     fn read_exchange(&mut self, exchange: usize, id: u32) -> Result<bool, Failure> {
         let task = self.tasks.get_mut(&id).expect("a task of this worker");
-        let at = TopicPartition { topic: EXCHANGES[exchange], partition: id };
+        let at = TopicPartition { topic: self.place.topics.exchanges[exchange], partition: id };
         let position = task.exchange_position(exchange);
         let fetch = self.ctx.fetched(|log| log.fetch(at, position, Isolation::ReadCommitted, FETCH_RECORDS));
         let Some(fetched) = fetch.transpose()? else { return Ok(false) };
@@ -293,7 +293,7 @@ impl Running<'_> {
             let value: std::rc::Rc<[u8]> =
                 LogRecord::Release(Release { attempt: self.attempt.clone() }).encode().into();
             for task in self.place.assignment.tasks() {
-                let to = super::start::task_log(task);
+                let to = self.place.topics.task_log(task);
                 self.producer.send(super::task::Outgoing { to, value: value.clone(), commit_of: None });
             }
         }
@@ -368,7 +368,7 @@ impl Running<'_> {
         self.images.checkpointed(self.ctx);
         self.images.cut(self.ctx).await?;
         self.ctx.enter(Some(Step::Checkpoint));
-        for (exchange, topic) in EXCHANGES.into_iter().enumerate() {
+        for (exchange, topic) in self.place.topics.exchanges.into_iter().enumerate() {
             for (task, commit) in &self.commits {
                 let Some(before) = exchange_offset(commit, exchange) else { continue };
                 let at = TopicPartition { topic, partition: *task };

@@ -1,13 +1,12 @@
 //! Performs what the start machine asks for, with the model log and the model disk, as the runtime's
 //! `commit/start.rs` does with Kafka and RocksDB.
 
-use super::TASK_LOG;
 use super::producer::{CommitOutcome, Producer, register};
 use super::recover::recover;
 use super::rows::decode_changes;
 use super::task::Outgoing;
 use super::worker::{Failure, Place};
-use crate::log::{Isolation, Micros, TopicPartition};
+use crate::log::{Isolation, Micros};
 use crate::world::{Ctx, MILLISECOND, SECOND, Step};
 use millrace_protocol::record::LogRecord;
 use millrace_protocol::recover::LogRange;
@@ -32,10 +31,6 @@ pub struct Started {
     pub claims: BTreeMap<u32, i64>,
     /// What there was of the task's log before.
     pub logs: BTreeMap<u32, LogRange>,
-}
-
-pub fn task_log(task: u32) -> TopicPartition {
-    TopicPartition { topic: TASK_LOG, partition: task }
 }
 
 struct Starting<'a> {
@@ -113,7 +108,7 @@ impl Starting<'_> {
 
     async fn scan(&mut self) -> Result<(), Failure> {
         for task in self.place.assignment.tasks() {
-            let log = task_log(task);
+            let log = self.place.topics.task_log(task);
             let end = self.ctx.call(|model, _| Ok(model.end_offset(log))).await?;
             let mut next = self.machine.start_offset(task);
             while next < end {
@@ -137,7 +132,9 @@ impl Starting<'_> {
 
     async fn ends(&self) -> Result<Vec<i64>, Failure> {
         let tasks: Vec<u32> = self.place.assignment.tasks().collect();
-        let ends = self.ctx.call(|log, _| Ok(tasks.iter().map(|task| log.end_offset(task_log(*task))).collect()));
+        let ends = self
+            .ctx
+            .call(|log, _| Ok(tasks.iter().map(|task| log.end_offset(self.place.topics.task_log(*task))).collect()));
         Ok(ends.await?)
     }
 
@@ -145,7 +142,11 @@ impl Starting<'_> {
         let producer = self.producer.as_mut().ok_or(Failure::Restart("claimed without a producer"))?;
         producer.begin();
         for task in self.place.assignment.tasks() {
-            producer.send(Outgoing { to: task_log(task), value: record.encode().into(), commit_of: None });
+            producer.send(Outgoing {
+                to: self.place.topics.task_log(task),
+                value: record.encode().into(),
+                commit_of: None,
+            });
         }
         producer.flush(self.ctx).await?;
         match producer.end_and_wait(self.ctx, true).await {
@@ -164,7 +165,7 @@ impl Starting<'_> {
         while !self.machine.has_read_own_claims() {
             let mut read = 0;
             for task in self.place.assignment.tasks() {
-                let (log, next) = (task_log(task), self.next[&task]);
+                let (log, next) = (self.place.topics.task_log(task), self.next[&task]);
                 let fetch = self.ctx.call(|model, _| model.fetch(log, next, Isolation::ReadCommitted, FETCH_RECORDS));
                 let fetched = fetch.await?;
                 for record in &fetched.records {

@@ -2,7 +2,7 @@
 //! what is to be written it collects, what goes to tasks of the same worker it queues.
 
 use super::rows::{self, Message, Row};
-use super::{DISORDER, EXCHANGES, OUTPUT, OUTPUT_PARTITIONS, SOURCE, TASK_LOG, WINDOW};
+use super::{DISORDER, EXCHANGES, OUTPUT_PARTITIONS, SOURCE, Topics, WINDOW};
 use crate::disk::{Change, Key, Value};
 use crate::log::TopicPartition;
 use millrace_protocol::Result;
@@ -51,7 +51,7 @@ pub struct Envelope {
 pub struct Leaving {
     pub writes: Vec<Outgoing>,
     /// Of each exchange.
-    pub memory: [std::collections::VecDeque<Envelope>; 2],
+    pub memory: [std::collections::VecDeque<Envelope>; EXCHANGES],
 }
 
 /// What ending an epoch came to.
@@ -65,16 +65,17 @@ pub struct Prepared {
 pub struct Task {
     pub id: u32,
     assignment: Assignment,
+    topics: Topics,
     claim: i64,
     sequence: u64,
     positions: BTreeMap<(u32, u32), i64>,
     state: BTreeMap<Key, Value>,
     changes: BTreeMap<Key, Option<Value>>,
-    links: [Links; 2],
+    links: [Links; EXCHANGES],
     /// Rows for tasks of other workers, by exchange and task downstream.
-    outboxes: [Vec<Vec<Row>>; 2],
+    outboxes: [Vec<Vec<Row>>; EXCHANGES],
     /// The watermark that each task downstream was told last.
-    told: [Vec<i64>; 2],
+    told: [Vec<i64>; EXCHANGES],
     moved: bool,
 }
 
@@ -87,6 +88,7 @@ impl Task {
     pub fn new(
         id: u32,
         assignment: Assignment,
+        topics: Topics,
         sources: u32,
         claim: i64,
         state: BTreeMap<Key, Value>,
@@ -110,6 +112,7 @@ impl Task {
         Self {
             id,
             assignment,
+            topics,
             claim,
             sequence: commit.map_or(0, |commit| commit.sequence),
             positions,
@@ -232,7 +235,7 @@ impl Task {
     }
 
     fn output(&mut self, key: u32, value: Rc<[u8]>, leaving: &mut Leaving) {
-        let to = TopicPartition { topic: OUTPUT, partition: key % OUTPUT_PARTITIONS };
+        let to = TopicPartition { topic: self.topics.output, partition: key % OUTPUT_PARTITIONS };
         leaving.writes.push(Outgoing { to, value, commit_of: None });
     }
 
@@ -286,7 +289,7 @@ impl Task {
         self.told[exchange][to as usize] = watermark;
         let number = self.links[exchange].send(to);
         let message = Message { from: self.id, number, watermark, rows };
-        let to = TopicPartition { topic: EXCHANGES[exchange], partition: to };
+        let to = TopicPartition { topic: self.topics.exchanges[exchange], partition: to };
         leaving.writes.push(Outgoing { to, value: message.encode(), commit_of: None });
     }
 
@@ -318,8 +321,13 @@ impl Task {
         Prepared { task: self.id, commit, changes, finished }
     }
 
+    /// That an operator of positions reads.
+    fn topic(&self, operator: u32) -> u16 {
+        if operator == SCAN { SOURCE } else { self.topics.exchanges[(operator - FIRST_EXCHANGE) as usize] }
+    }
+
     fn write_commit(&mut self, changes: &[Change], leaving: &mut Leaving) -> Commit {
-        let to = TopicPartition { topic: TASK_LOG, partition: self.id };
+        let to = self.topics.task_log(self.id);
         let claim = self.claim;
         for changes in changes.chunks(BATCH_CHANGES) {
             let changes = rows::encode_changes(changes);
@@ -329,7 +337,7 @@ impl Task {
         self.sequence += 1;
         let position = |(&(operator, partition), &offset): (&(u32, u32), &i64)| SourcePosition {
             operator,
-            topic: if operator == SCAN { SOURCE } else { EXCHANGES[(operator - FIRST_EXCHANGE) as usize] }.to_string(),
+            topic: self.topic(operator).to_string(),
             topic_id: String::new(),
             partition: partition as i32,
             offset,

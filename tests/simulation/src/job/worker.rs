@@ -1,6 +1,7 @@
 //! The life of a worker's process: start, run, and start again when something was lost or unknown; what
 //! the runtime's `worker.rs` does.
 
+use super::Topics;
 use super::epochs::{self, Outcome};
 use super::start::start;
 use crate::log::LogError;
@@ -11,14 +12,21 @@ use millrace_protocol::assignment::Assignment;
 /// Which of a job's places a worker has.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// Of the job: each incarnation has another.
+    pub job: u32,
+    pub topics: Topics,
     pub generation: u32,
     pub assignment: Assignment,
 }
 
 impl Place {
     pub fn transactional_id(&self) -> String {
-        format!("job.{}.{}", self.generation, self.assignment.ordinal)
+        transactional_id(self.job, self.generation, self.assignment.ordinal)
     }
+}
+
+pub fn transactional_id(job: u32, generation: u32, ordinal: u32) -> String {
+    format!("job-{job}.{generation}.{ordinal}")
 }
 
 /// Why a worker can't go on as it is.

@@ -3,6 +3,7 @@
 
 pub mod faults;
 pub mod process;
+mod jobs;
 mod network;
 mod input;
 mod supervisor;
@@ -15,10 +16,11 @@ pub use process::Ctx;
 pub use run::{Report, simulate};
 
 use crate::disk::Volume;
-use crate::job::{EXCHANGES, OUTPUT, OUTPUT_PARTITIONS, SOURCE, TASK_LOG};
+use crate::job::SOURCE;
 use crate::log::{Log, Micros};
 use crate::random::Random;
 use crate::trace::Trace;
+use jobs::Job;
 use network::Network;
 use process::Process;
 use std::cell::Cell;
@@ -34,6 +36,7 @@ pub type Pid = usize;
 /// What a run is about, drawn from its seed.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Of the first job.
     pub tasks: u32,
     pub sources: u32,
     pub commit_interval: Micros,
@@ -79,8 +82,7 @@ pub struct World {
     pub(crate) processes: Vec<Process>,
     pub(crate) network: Network,
     pub(crate) trouble: Trouble,
-    pub(crate) generation: u32,
-    pub(crate) replicas: u32,
+    pub(crate) jobs: Vec<Job>,
     /// Once the input is closed: it ends where it is.
     pub(crate) closed: bool,
     /// By source partition: the latest time of a row.
@@ -96,11 +98,8 @@ impl World {
         let settings = Settings::draw(&mut random);
         let mut log = Log::default();
         log.create(SOURCE, settings.sources);
-        log.create(TASK_LOG, settings.tasks);
-        EXCHANGES.iter().for_each(|topic| log.create(*topic, settings.tasks));
-        log.create(OUTPUT, OUTPUT_PARTITIONS);
-        let replicas = random.between(1, u64::from(settings.tasks)) as u32;
-        Self {
+        let tasks = settings.tasks;
+        let mut world = Self {
             clock: Rc::default(),
             trace: Trace::new(prints),
             log,
@@ -108,8 +107,7 @@ impl World {
             processes: Vec::new(),
             network: Network::default(),
             trouble: Trouble::default(),
-            generation: 1,
-            replicas,
+            jobs: Vec::new(),
             closed: false,
             times: vec![0; settings.sources as usize],
             queue: BTreeMap::new(),
@@ -117,7 +115,9 @@ impl World {
             holders: 0,
             settings,
             random,
-        }
+        };
+        world.create_job(tasks);
+        world
     }
 
     pub fn now(&self) -> Micros {

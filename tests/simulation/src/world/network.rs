@@ -121,7 +121,7 @@ impl World {
         let now = self.now();
         self.network.held.retain(|held| held.expires > now);
         let process = &self.processes[pid];
-        let (step, transactional_id) = (process.step, process.transactional_id());
+        let (step, transactional_id) = (process.step, self.transactional_id(process));
         let fits = |h: &Held| h.over && Some(h.step) == step && *h.copy.transactional_id == *transactional_id;
         if let Some(at) = self.network.held.iter().position(fits)
             && self.random.one_in(3)

@@ -1,5 +1,6 @@
 //! A process as the world sees it, and the world as a process sees it: a clock, a network, a volume.
 
+use super::jobs::JobId;
 use super::network::EndTxn;
 use super::{Fault, MILLISECOND, Pid, Settings, Step, World};
 use crate::disk::Volume;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll};
 
 /// A worker's process.
 pub(crate) struct Process {
+    pub job: JobId,
     pub generation: u32,
     pub ordinal: u32,
     pub replicas: u32,
@@ -28,12 +30,6 @@ pub(crate) struct Process {
     pub is_twin: bool,
     pub slow_until: Micros,
     pub finished: bool,
-}
-
-impl Process {
-    pub(crate) fn transactional_id(&self) -> String {
-        format!("job.{}.{}", self.generation, self.ordinal)
-    }
 }
 
 /// What a process has of the world.

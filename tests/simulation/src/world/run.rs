@@ -1,13 +1,14 @@
 //! One run of a seed, from the first start to what came out. Polls processes in the order of simulated
 //! time; nothing else decides what happens next.
 
+use super::jobs::Job;
 use super::process::Ctx;
 use super::supervisor::Start;
 use super::trouble::Struck;
 use super::{Fault, Item, MILLISECOND, Micros, Pid, SECOND, Table, World};
 use crate::job::epochs::Outcome;
 use crate::job::worker::{Exit, Place, life};
-use crate::job::{OUTPUT, OUTPUT_PARTITIONS, SOURCE};
+use crate::job::{OUTPUT_PARTITIONS, SOURCE};
 use crate::log::{Isolation, Record, TopicPartition};
 use millrace_protocol::ProtocolError;
 use millrace_protocol::assignment::Assignment;
@@ -59,8 +60,8 @@ pub fn simulate(seed: u64, prints: bool) -> Report {
     let mut world = World::new(seed, prints);
     world.at(0, Item::Input);
     world.at(200 * MILLISECOND, Item::Arm);
-    let volumes = (0..world.replicas).map(|_| world.new_volume()).collect();
-    world.start_generation(volumes);
+    let volumes = (0..world.jobs[0].replicas).map(|_| world.new_volume()).collect();
+    world.start_generation(0, volumes);
     let faults = world.settings.faults;
     let faults_at_close = faults - world.random.below(FAULTS_AFTER_INPUT);
     let world = Rc::new(RefCell::new(world));
@@ -129,12 +130,12 @@ impl Run {
             world.after(0, 50 * MILLISECOND, Item::Start(start));
             return;
         };
-        let parallelism = world.settings.tasks;
+        let Job { number, topics, tasks: parallelism, .. } = world.jobs[start.job];
         let now = world.now();
         world.at(now, Item::Wake(pid));
         drop(world);
         let assignment = Assignment { parallelism, replicas: start.replicas, ordinal: start.ordinal };
-        let place = Place { generation: start.generation, assignment };
+        let place = Place { job: number, topics, generation: start.generation, assignment };
         let wake = Rc::new(Cell::new(0));
         let ctx = Ctx::new(&self.world, pid, wake.clone());
         self.lives.insert(pid, Alive { life: Box::pin(life(ctx, place)), wake });
@@ -208,7 +209,7 @@ impl Run {
             }
             Exit::Refused(error) => {
                 let superseded = matches!(error, ProtocolError::Superseded { .. });
-                if !superseded || world.processes[pid].generation == world.generation {
+                if !superseded || world.is_current(&world.processes[pid]) {
                     let error = format!("process {pid}: {error}");
                     drop(world);
                     self.complaints.push(error);
@@ -225,7 +226,7 @@ impl Run {
         if !world.all_finished() {
             complaints.push("not every worker has finished".to_owned());
         }
-        let sources = world.settings.sources;
+        let (sources, output) = (world.settings.sources, world.jobs[0].topics.output);
         let mut read = |topic, partition| {
             let at = TopicPartition { topic, partition };
             let fetched = world.log.fetch(at, 0, Isolation::ReadCommitted, usize::MAX);
@@ -233,7 +234,7 @@ impl Run {
             records.into_iter().map(|record| record.value.to_vec()).collect::<Vec<_>>()
         };
         let input = (0..sources).map(|partition| read(SOURCE, partition)).collect();
-        let output = (0..OUTPUT_PARTITIONS).map(|partition| read(OUTPUT, partition)).collect();
+        let output = (0..OUTPUT_PARTITIONS).map(|partition| read(output, partition)).collect();
         Report {
             input,
             output,

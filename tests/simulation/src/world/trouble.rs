@@ -2,6 +2,7 @@
 //! process that is in it, at one of its awaits; it counts when it has taken effect, which for some is later.
 
 use super::faults::{Table, possible};
+use super::jobs::JobId;
 use super::process::Process;
 use super::{Fault, Item, MILLISECOND, Pid, SECOND, Step, World};
 use crate::disk::Volume;
@@ -22,8 +23,8 @@ pub(crate) struct Trouble {
     pub table: Table,
     /// No more faults.
     pub quiet: bool,
-    /// The step at which a generation was replaced, until the next one claims.
-    rescaled_at: Option<Step>,
+    /// The step at which a job's generation was replaced, until the next one claims.
+    rescaled_at: Option<(JobId, Step)>,
     snapshots: Vec<(usize, Volume)>,
 }
 
@@ -75,7 +76,7 @@ impl World {
         if !starts(step) || (under_way && self.random.one_in(2)) {
             return;
         }
-        let running = |(_, p): &(Pid, &Process)| p.alive && p.paused.is_none() && p.generation == self.generation;
+        let running = |(_, p): &(Pid, &Process)| p.alive && p.paused.is_none() && self.is_current(p);
         let running: Vec<Pid> = self.processes.iter().enumerate().filter(running).map(|(pid, _)| pid).collect();
         let Some(&pid) = self.random.pick(&running) else { return };
         let Some(at) = self.processes[pid].step else { return };
@@ -148,7 +149,7 @@ impl World {
                 self.volumes[volume].damage(&mut self.random);
             }
             Fault::TransactionTimeout => {
-                let (id, now) = (self.processes[pid].transactional_id(), self.now());
+                let (id, now) = (self.transactional_id(&self.processes[pid]), self.now());
                 if !self.log.time_out(&id, now) {
                     return false;
                 }
@@ -165,7 +166,8 @@ impl World {
     /// The faults that count later, when they have had their effect.
     fn disturb(&mut self, fault: Fault, pid: Pid, step: Step) -> bool {
         let process = &self.processes[pid];
-        let current = process.generation == self.generation;
+        let job = process.job;
+        let current = self.is_current(process);
         match fault {
             Fault::Pause if process.paused.is_none() => {
                 let length = self.settings.transaction_timeout + self.random.between(1, 1_500) * MILLISECOND;
@@ -173,8 +175,8 @@ impl World {
             }
             Fault::Twin if current && !process.is_twin => self.start_twin(pid, step),
             Fault::Rescale if current && self.trouble.rescaled_at.is_none() => {
-                self.trouble.rescaled_at = Some(step);
-                self.rescale();
+                self.trouble.rescaled_at = Some((job, step));
+                self.rescale(job);
             }
             Fault::GracefulStop if process.stop.is_none() && !process.is_twin => {
                 self.processes[pid].stop = Some(step);
@@ -215,8 +217,9 @@ impl World {
 
     pub(crate) fn claimed(&mut self, pid: Pid) {
         self.event(pid, "claimed", &[]);
-        if self.processes[pid].generation == self.generation
-            && let Some(step) = self.trouble.rescaled_at.take()
+        let process = &self.processes[pid];
+        if self.is_current(process)
+            && let Some((_, step)) = self.trouble.rescaled_at.take_if(|(job, _)| *job == process.job)
         {
             self.took_effect(pid, Fault::Rescale, step);
         }
@@ -249,7 +252,7 @@ impl World {
         let until = self.now() + SECOND;
         for pid in 0..self.processes.len() {
             let process = &self.processes[pid];
-            if process.alive && (process.is_twin || process.generation < self.generation) {
+            if process.alive && (process.is_twin || !self.is_current(process)) {
                 self.after(0, SECOND, Item::Kill(pid));
             }
             if let Some((step, end)) = self.processes[pid].paused {
