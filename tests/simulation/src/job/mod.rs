@@ -12,8 +12,12 @@ pub mod rows;
 pub mod task;
 pub mod producer;
 pub mod recover;
+pub mod succession;
+pub mod restore;
 pub mod start;
 pub mod images;
+pub mod pause;
+pub mod saving;
 pub mod epochs;
 pub mod worker;
 

@@ -2,8 +2,11 @@
 
 use super::World;
 use super::process::Process;
+use crate::job::restore::Origin;
 use crate::job::worker::transactional_id;
 use crate::job::{EXCHANGES, OUTPUT_PARTITIONS, Topics};
+use crate::storage::SavepointId;
+use std::rc::Rc;
 
 /// A job's place in the world's list.
 pub(crate) type JobId = usize;
@@ -16,18 +19,36 @@ pub(crate) struct Job {
     pub tasks: u32,
     pub generation: u32,
     pub replicas: u32,
+    /// What it starts from.
+    pub origin: Option<Rc<Origin>>,
+    /// It has stopped with a savepoint: nobody starts its workers any more.
+    pub ended: bool,
+    /// A savepoint, after which nothing should be read any more.
+    pub stopped_with: Option<SavepointId>,
+    /// Somebody was not told to stop, or was started once more.
+    pub went_on: bool,
 }
 
 impl World {
     /// Makes a job and its topics.
-    pub(crate) fn create_job(&mut self, tasks: u32) -> JobId {
+    pub(crate) fn create_job(&mut self, tasks: u32, origin: Option<Rc<Origin>>) -> JobId {
         let number = self.jobs.len() as u32 + 1;
         let topics = Topics::of(number);
         self.log.create(topics.task_log, tasks);
         (0..EXCHANGES).for_each(|exchange| self.log.create(topics.exchanges[exchange], tasks));
         self.log.create(topics.output, OUTPUT_PARTITIONS);
         let replicas = self.random.between(1, u64::from(tasks)) as u32;
-        self.jobs.push(Job { number, topics, tasks, generation: 1, replicas });
+        self.jobs.push(Job {
+            number,
+            topics,
+            tasks,
+            generation: 1,
+            replicas,
+            origin,
+            ended: false,
+            stopped_with: None,
+            went_on: false,
+        });
         self.jobs.len() - 1
     }
 
@@ -44,9 +65,15 @@ impl World {
         process.generation == self.job_of(process).generation
     }
 
-    /// Whether every place of every job's current generation has done all its work.
+    /// Whether a worker that has stopped with a savepoint is left as it is.
+    pub(crate) fn stays_stopped(&self, process: &Process) -> bool {
+        let Some(savepoint) = process.stops_saved else { return false };
+        self.savepoints.drivers.contains_key(&savepoint) || self.job_of(process).stopped_with == Some(savepoint)
+    }
+
+    /// Whether every place of every job's current generation has done all its work; what has stopped for good has.
     pub(crate) fn all_finished(&self) -> bool {
-        (0..self.jobs.len()).all(|job| self.has_finished(job))
+        (0..self.jobs.len()).all(|job| self.jobs[job].ended || self.has_finished(job))
     }
 
     fn has_finished(&self, job: JobId) -> bool {

@@ -5,6 +5,9 @@ pub mod faults;
 pub mod process;
 mod jobs;
 mod network;
+pub mod messages;
+mod driver;
+pub mod savepoints;
 mod input;
 mod supervisor;
 mod trouble;
@@ -19,10 +22,13 @@ use crate::disk::Volume;
 use crate::job::SOURCE;
 use crate::log::{Log, Micros};
 use crate::random::Random;
+use crate::storage::{SavepointId, Storage};
 use crate::trace::Trace;
-use jobs::Job;
+use jobs::{Job, JobId};
+use messages::{Answer, LateRequest, Request};
 use network::Network;
 use process::Process;
+use savepoints::{Savepoints, Wanted};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -42,6 +48,7 @@ pub struct Settings {
     pub commit_interval: Micros,
     pub checkpoint_interval: Micros,
     pub transaction_timeout: Micros,
+    pub savepoints: Wanted,
     /// How many faults have to take effect; no run has fewer than 20.
     pub faults: u64,
 }
@@ -56,6 +63,11 @@ impl Settings {
             checkpoint_interval: random.between(200, 900) * MILLISECOND,
             transaction_timeout: 2_500 * MILLISECOND,
             faults: random.between(20, 40),
+            savepoints: match random.below(10) {
+                0..6 => Wanted::Nothing,
+                6..8 => Wanted::Incarnations(random.between(1, 2) as u32),
+                _ => Wanted::SecondJob,
+            },
         }
     }
 }
@@ -68,6 +80,13 @@ pub(crate) enum Item {
     Start(supervisor::Start),
     Kill(Pid),
     Stop(Pid),
+    Request(Request),
+    /// Late, if it was held up when a worker was in a step.
+    Answer(Answer, Option<(Pid, Step)>),
+    Publish(Pid),
+    Tick(SavepointId),
+    Savepoint,
+    Succeed(JobId),
     Input,
     Arm,
 }
@@ -82,7 +101,10 @@ pub struct World {
     pub(crate) processes: Vec<Process>,
     pub(crate) network: Network,
     pub(crate) trouble: Trouble,
+    pub(crate) storage: Storage,
     pub(crate) jobs: Vec<Job>,
+    pub(crate) savepoints: Savepoints,
+    pub(crate) late_requests: Vec<LateRequest>,
     /// Once the input is closed: it ends where it is.
     pub(crate) closed: bool,
     /// By source partition: the latest time of a row.
@@ -107,7 +129,10 @@ impl World {
             processes: Vec::new(),
             network: Network::default(),
             trouble: Trouble::default(),
+            storage: Storage::default(),
             jobs: Vec::new(),
+            savepoints: Savepoints::default(),
+            late_requests: Vec::new(),
             closed: false,
             times: vec![0; settings.sources as usize],
             queue: BTreeMap::new(),
@@ -116,7 +141,7 @@ impl World {
             settings,
             random,
         };
-        world.create_job(tasks);
+        world.create_job(tasks, None);
         world
     }
 

@@ -5,6 +5,7 @@ use super::jobs::{Job, JobId};
 use super::process::Process;
 use super::{Fault, Item, MILLISECOND, Pid, SECOND, Step, World};
 use crate::disk::Volume;
+use crate::job::pause::Pause;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
@@ -54,16 +55,21 @@ impl World {
         if self.processes.iter().any(in_use) {
             return None;
         }
+        self.jobs[start.job].went_on |= self.jobs[start.job].stopped_with.is_some();
         self.processes.push(Process {
             job: start.job,
             generation: start.generation,
             ordinal: start.ordinal,
             replicas: start.replicas,
             volume: start.volume,
+            started: self.now(),
             alive: true,
             step: None,
             paused: None,
             stop: None,
+            stops_saved: None,
+            pause: Pause::default(),
+            publishing: None,
             twin_at: start.twin_at,
             is_twin: start.twin_at.is_some(),
             slow_until: 0,
@@ -86,7 +92,10 @@ impl World {
             twin_at: None,
         };
         let lingers = !self.trouble.quiet && self.random.one_in(2);
-        if self.processes[pid].is_twin || (!self.is_current(&self.processes[pid]) && !lingers) {
+        if self.processes[pid].is_twin
+            || self.jobs[start.job].ended
+            || (!self.is_current(&self.processes[pid]) && !lingers)
+        {
             return;
         }
         let longest = if self.random.one_in(2) { 8 } else { 150 };
@@ -104,6 +113,9 @@ impl World {
     /// No more answers are waited for.
     pub(crate) fn died(&mut self, pid: Pid) {
         self.event(pid, "died", &[]);
+        self.publishes_no_more(pid);
+        self.processes[pid].pause.end();
+        self.refuse_gone(pid);
         self.network.held.iter_mut().filter(|held| held.copy.sender == pid).for_each(|held| held.over = true);
     }
 
