@@ -191,6 +191,7 @@ impl Running<'_> {
             Phase::Stops => Step::StopSaved,
             _ if self.hold.is_some() => Step::Hold,
             _ if between && self.held.is_some() => Step::Write,
+            Phase::HasWritten if between => Step::Publish,
             Phase::StandsStill if between => Step::StandStill,
             _ => step,
         }));

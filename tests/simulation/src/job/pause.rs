@@ -49,6 +49,8 @@ pub enum Phase {
     /// In none, or it has gone on.
     None,
     StandsStill,
+    /// It still stands still.
+    HasWritten,
     Stops,
 }
 
@@ -206,6 +208,7 @@ impl Pause {
     pub fn phase(&self) -> Phase {
         match &self.part {
             Some(part) if part.stops => Phase::Stops,
+            Some(Part { stands_still: true, write: Step::Taken, .. }) => Phase::HasWritten,
             Some(part) if part.stands_still => Phase::StandsStill,
             _ => Phase::None,
         }

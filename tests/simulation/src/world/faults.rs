@@ -35,7 +35,7 @@ pub enum Step {
     Hold,
     /// Holds them, until they are written; the worker may have gone on.
     Write,
-    /// Writes the manifest.
+    /// Writes the manifest, or stands still while somebody does.
     Publish,
     /// Was told to stop with the savepoint, up to its last commit.
     StopSaved,

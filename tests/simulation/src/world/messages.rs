@@ -114,7 +114,9 @@ impl World {
                 let parts = parts.clone();
                 pause.waits(reply(About::Publish));
                 self.processes[pid].publishing = Some(Publishing { reply: reply(About::Publish), parts });
-                self.after(5 * MILLISECOND, 60 * MILLISECOND, Item::Publish(pid));
+                // It looks whether everything is there, in a store that may be slow.
+                let longest = if self.random.one_in(3) { 2_500 } else { 60 };
+                self.after(5 * MILLISECOND, longest * MILLISECOND, Item::Publish(pid));
                 Ok(None)
             }
             Ask::Resume => {
