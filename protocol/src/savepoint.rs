@@ -143,7 +143,7 @@ pub enum Effect {
         worker: usize,
     },
     Done,
-    /// Nothing was published, and the job goes on.
+    /// Nothing was published that may be used, and the job goes on.
     Abandoned {
         why: String,
     },
@@ -168,6 +168,8 @@ pub struct SavepointMachine {
     cuts: BTreeMap<usize, WorkerCut>,
     held: BTreeMap<usize, WorkerCut>,
     parts: BTreeMap<usize, WorkerPart>,
+    /// What speaks against using the savepoint with which the job is to stop, whatever becomes of its manifest.
+    gone_on: Option<String>,
     /// What is in the way, for the message when time is up.
     waiting_for: String,
 }
@@ -183,6 +185,7 @@ impl SavepointMachine {
             cuts: BTreeMap::new(),
             held: BTreeMap::new(),
             parts: BTreeMap::new(),
+            gone_on: None,
             waiting_for: "the workers to answer".to_owned(),
         };
         let effects = machine.all(|worker| Effect::Ask { worker });
@@ -202,6 +205,11 @@ impl SavepointMachine {
             (Event::Published, State::Publishing) => self.done(),
             (Event::Told { worker, cut }, State::Pausing) => self.told(worker, cut),
             (Event::Told { worker, cut }, _) if self.stands_still() => self.still_the_same(worker, &cut),
+            (Event::Told { worker, cut }, State::Publishing) if self.stop => self.still_while_published(worker, &cut),
+            (Event::NotTold { worker, why }, State::Publishing) if self.stop => {
+                self.gone_on.get_or_insert(format!("worker {worker}: {why}"));
+                Vec::new()
+            }
             (Event::Held { worker, cut }, State::Holding) => self.held(worker, cut),
             (Event::Written { worker, part }, State::Writing) => self.written(worker, part),
             (Event::Tick, State::Pausing | State::Holding | State::Writing) if now >= self.deadline => {
@@ -221,7 +229,7 @@ impl SavepointMachine {
         match self.state {
             State::Pausing | State::Holding => true,
             State::Writing => self.stop,
-            // A worker that has gone on shows when it is told to stop.
+            // Nothing ends it any more: what is heard then counts when the manifest is there.
             State::Publishing | State::Ended => false,
         }
     }
@@ -260,6 +268,15 @@ impl SavepointMachine {
             return Vec::new();
         }
         self.abandon(format!("worker {worker} has gone on or started again while the savepoint was made"))
+    }
+
+    /// A worker that has gone on refuses to stop. One that has started again may have read on and stand still since, for
+    /// the same savepoint: it would stop, behind what is saved.
+    fn still_while_published(&mut self, worker: usize, cut: &WorkerCut) -> Vec<Effect> {
+        if !cut.paused || cut.attempt != self.held[&worker].attempt {
+            self.gone_on.get_or_insert(format!("worker {worker} has gone on or started again"));
+        }
+        Vec::new()
     }
 
     fn held(&mut self, worker: usize, cut: WorkerCut) -> Vec<Effect> {
@@ -304,6 +321,10 @@ impl SavepointMachine {
     }
 
     fn done(&mut self) -> Vec<Effect> {
+        if let Some(why) = self.gone_on.take() {
+            return self
+                .abandon(format!("the savepoint is complete, and must not be used: {why} while it was published"));
+        }
         self.state = State::Ended;
         let mut effects = if self.stop { self.all(|worker| Effect::Stop { worker }) } else { Vec::new() };
         effects.push(Effect::Done);

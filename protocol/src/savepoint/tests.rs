@@ -90,6 +90,29 @@ fn what_belongs_together_is_published_and_workers_that_are_to_stop_do_so_then() 
 }
 
 #[test]
+fn a_worker_that_starts_again_while_the_manifest_is_written_is_not_told_to_stop_with_it() {
+    let restarted = told(1, cut("b2", true, vec![task(1, 0, 3, 5)]));
+    let not_still_yet = told(1, cut("b2", false, Vec::new()));
+    let unheard = Event::NotTold { worker: 1, why: "it starts again".into() };
+    for event in [restarted, not_still_yet, unheard] {
+        let publishing = |stop| {
+            let mut machine = writing(stop);
+            machine.step(Event::Written { worker: 1, part: part("b", task(1, 0, 3, 5)) }, Duration::ZERO);
+            machine.step(Event::Written { worker: 0, part: part("a", task(0, 1, 5, 3)) }, Duration::ZERO);
+            machine
+        };
+        let mut machine = publishing(true);
+        assert_eq!(machine.step(event.clone(), Duration::ZERO), [], "the manifest may be there already");
+        let stands_still = told(1, cut("b2", true, vec![task(1, 0, 3, 5)]));
+        assert_eq!(machine.step(stands_still, Duration::ZERO), []);
+        assert!(abandoned(&machine.step(Event::Published, Duration::ZERO)).contains("must not be used"));
+        let mut machine = publishing(false);
+        machine.step(event, Duration::ZERO);
+        assert_eq!(machine.step(Event::Published, Duration::ZERO), [Effect::Done], "these go on anyway");
+    }
+}
+
+#[test]
 fn workers_that_go_on_are_not_asked_any_more_and_may_say_what_they_like() {
     let mut machine = writing(false);
     assert_eq!(machine.step(Event::Tick, Duration::ZERO), []);

@@ -26,6 +26,8 @@ impl Oracle {
         let mut frame = Vec::new();
         write_partitions(&mut frame, &report.input);
         write_partitions(&mut frame, &report.output);
+        write_partitions(&mut frame, &report.second);
+        frame.extend(i64::from(report.cut_short).to_le_bytes());
         let input = self.input.as_mut().expect("open until dropped");
         input.write_all(&frame)?;
         input.flush()?;

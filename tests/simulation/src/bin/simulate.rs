@@ -115,6 +115,8 @@ fn run(options: &Options) -> io::Result<bool> {
     }
     println!("{}", summary.table.render());
     println!("{} rows read, {} outputs, {} events", summary.rows.0, summary.rows.1, summary.events);
+    let (restored, cut_short) = summary.restored;
+    println!("{restored} jobs started from savepoints; {cut_short} were refused, since the one before went on");
     let missing = summary.table.missing();
     let full = missing.is_empty() || summary.seeds < SEEDS_FOR_A_FULL_TABLE;
     if !full {

@@ -4,6 +4,7 @@
 //! then checksums say so when it is opened, or not before its entries are read.
 
 use crate::random::Random;
+use crate::storage::SavepointId;
 use millrace_protocol::replay::Applied;
 use std::collections::BTreeMap;
 
@@ -47,6 +48,8 @@ pub struct Store {
     pub identity: Identity,
     synced: Contents,
     unsynced: Vec<Write>,
+    /// The savepoint that is in it whole.
+    base: Option<SavepointId>,
     damage: Option<Damage>,
 }
 
@@ -76,7 +79,7 @@ impl Contents {
 
 impl Store {
     pub fn new(identity: Identity) -> Self {
-        Self { identity, synced: Contents::default(), unsynced: Vec::new(), damage: None }
+        Self { identity, synced: Contents::default(), unsynced: Vec::new(), base: None, damage: None }
     }
 
     /// Whether it can't be opened, or is marked as damaged.
@@ -111,6 +114,20 @@ impl Store {
     /// One atomic write, not yet durable.
     pub fn write(&mut self, changes: Vec<Change>, applied: Option<Applied>) {
         self.unsynced.push(Write { changes, applied });
+    }
+
+    /// Everything of a savepoint has been written, and is durable.
+    pub fn loaded(&mut self, savepoint: SavepointId) {
+        self.sync();
+        self.base = Some(savepoint);
+    }
+
+    pub fn base(&self) -> Option<SavepointId> {
+        self.base
+    }
+
+    fn has_state(&self) -> bool {
+        self.base.is_some() || self.applied().is_some()
     }
 
     pub fn sync(&mut self) {
@@ -158,7 +175,7 @@ impl Volume {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.stores.values().all(|store| store.applied().is_none())
+        !self.stores.values().any(Store::has_state)
     }
 
     pub fn has_unsynced(&self) -> bool {
@@ -190,7 +207,7 @@ impl Volume {
 
     /// Damages the state of some task, and returns whether there was one.
     pub fn damage(&mut self, random: &mut Random) -> bool {
-        let mut stores: Vec<&mut Store> = self.stores.values_mut().filter(|s| s.applied().is_some()).collect();
+        let mut stores: Vec<&mut Store> = self.stores.values_mut().filter(|s| s.has_state()).collect();
         if stores.is_empty() {
             return false;
         }
@@ -217,7 +234,7 @@ impl Volume {
             let mut stores: Vec<Store> = std::mem::take(&mut self.stores).into_values().collect();
             stores.rotate_left(1);
             self.stores = tasks.into_iter().zip(stores).collect();
-            return self.stores.iter().any(|(task, store)| store.identity.task != *task && store.applied().is_some());
+            return self.stores.iter().any(|(task, store)| store.identity.task != *task && store.has_state());
         }
         !self.is_empty()
     }

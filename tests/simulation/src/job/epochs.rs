@@ -2,8 +2,10 @@
 //! does: the tasks compute on while a commit is under way, and what they write is held back.
 
 use super::images::Images;
+use super::pause::{Pause, Phase, Reply};
 use super::producer::{CommitOutcome, Ending, Producer};
 use super::rows::{Message, Row};
+use super::saving::{CommittedTask, Held};
 use super::start::Started;
 use super::task::{Leaving, Prepared, Task, exchange_offset};
 use super::worker::{Failure, Place};
@@ -13,6 +15,7 @@ use crate::world::{Ctx, MILLISECOND, Step};
 use millrace_protocol::epoch::{Effect, EpochMachine, EpochSettings, Event};
 use millrace_protocol::record::{Commit, LogRecord, Release};
 use millrace_protocol::replay::Applied;
+use millrace_protocol::savepoint::TaskCut;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -52,8 +55,15 @@ struct Running<'a> {
     /// Whether the tasks' writes may go into the transaction.
     open: bool,
     /// By exchange: whether memory may be used, since everything sent through Kafka was received.
-    caught_up: [bool; 2],
+    caught_up: [bool; EXCHANGES],
     images: Images,
+    /// Sources are to stand still, for a savepoint.
+    paused: bool,
+    /// Something came from a source in this epoch.
+    fed: bool,
+    /// A savepoint's request to hold the tasks, until the checkpoint that it waits for.
+    hold: Option<Reply>,
+    held: Option<Held>,
     outcome: Option<Outcome>,
 }
 
@@ -83,14 +93,17 @@ pub async fn run(ctx: &Ctx, place: &Place, started: Started) -> Result<Outcome, 
             (state, store.applied().map(|applied| applied.commit.clone()))
         });
         let state = state.ok_or(Failure::Restart("the state on the volume fails its checksums"))?;
-        Ok((task, Task::new(task, place.assignment, settings.sources, claim, state, commit.as_ref())))
+        let begun = || place.origin.iter().flat_map(|o| o.positions(task, place.assignment.parallelism)).collect();
+        let (sequence, positions) = commit.map_or_else(|| (0, begun()), |commit| (commit.sequence, commit.positions));
+        let from = (sequence, positions.as_slice());
+        Ok((task, Task::new(task, place.assignment, place.topics, settings.sources, claim, state, from)))
     };
     let mut running = Running {
         ctx,
         place,
-        attempt: format!("{}", ctx.pid),
+        attempt: started.attempt.clone(),
         tasks: started.claims.iter().map(restore).collect::<Result<_, Failure>>()?,
-        images: Images::new(&started),
+        images: Images::new(&started, place.topics),
         producer: started.producer,
         machine,
         leaving: Leaving::default(),
@@ -100,9 +113,15 @@ pub async fn run(ctx: &Ctx, place: &Place, started: Started) -> Result<Outcome, 
         commits: BTreeMap::new(),
         ahead: BTreeMap::new(),
         open: true,
-        caught_up: [false; 2],
+        caught_up: [false; EXCHANGES],
+        paused: false,
+        fed: false,
+        hold: None,
+        held: None,
         outcome: None,
     };
+    let Place { generation, assignment, .. } = place;
+    ctx.pause(|pause| pause.begin(&running.attempt, *generation, assignment.parallelism));
     running.producer.begin();
     running.run().await
 }
@@ -111,12 +130,17 @@ impl Running<'_> {
     async fn run(&mut self) -> Result<Outcome, Failure> {
         let mut stop_seen = false;
         loop {
+            self.paused = self.ctx.pause(|pause| pause.is_wanted(self.ctx.now()));
+            self.tend_held();
             self.enter_step();
             let event = if let Some(retried) = self.committed()? {
                 Event::Committed { retried }
             } else if !stop_seen && self.ctx.stop_requested() {
                 stop_seen = true;
                 Event::StopRequested
+            } else if let Some(reply) = self.take_hold() {
+                self.hold = Some(reply);
+                Event::CheckpointRequested
             } else {
                 Event::Tick { produced: self.producer.produced }
             };
@@ -144,18 +168,32 @@ impl Running<'_> {
     /// Writes some parts of an image, if one is being made.
     async fn write_image(&mut self) -> Result<(), Failure> {
         let Some(parts) = self.images.next_parts() else { return Ok(()) };
-        self.ctx.enter(Some(Step::Image));
+        self.enter(Step::Image);
         parts.into_iter().for_each(|part| self.producer.send(part));
         self.send_some().await
     }
 
     fn enter_step(&self) {
-        self.ctx.enter(Some(if self.committing.is_some() {
+        self.enter(if self.committing.is_some() {
             Step::Committing
-        } else if self.caught_up == [true; 2] {
+        } else if self.caught_up == [true; EXCHANGES] {
             Step::Open
         } else {
             Step::CatchUp
+        });
+    }
+
+    /// What is done for a savepoint is a step of that.
+    fn enter(&self, step: Step) {
+        let phase = self.ctx.pause(|pause| pause.phase());
+        let between = matches!(step, Step::Open | Step::CatchUp);
+        self.ctx.enter(Some(match phase {
+            Phase::Stops => Step::StopSaved,
+            _ if self.hold.is_some() => Step::Hold,
+            _ if between && self.held.is_some() => Step::Write,
+            Phase::HasWritten if between => Step::Publish,
+            Phase::StandsStill if between => Step::StandStill,
+            _ => step,
         }));
     }
 
@@ -171,6 +209,8 @@ impl Running<'_> {
                 Effect::Commit { release, .. } => self.commit(release).await?,
                 Effect::Open { reuse, .. } => {
                     if reuse {
+                        // What was committed before still holds.
+                        self.ctx.pause(|pause| pause.committed(still(&self.prepared)));
                         self.prepared.clear();
                     } else {
                         self.producer.begin();
@@ -199,7 +239,7 @@ impl Running<'_> {
         if self.leaving.writes.len() > HELD_WRITES {
             return Ok(worked);
         }
-        for exchange in (0..EXCHANGES.len()).rev() {
+        for exchange in (0..EXCHANGES).rev() {
             for task in self.place.assignment.tasks() {
                 worked |= self.read_exchange(exchange, task)?;
             }
@@ -207,6 +247,9 @@ impl Running<'_> {
             if !self.catch_up(exchange) {
                 return Ok(worked);
             }
+        }
+        if self.paused {
+            return Ok(worked);
         }
         for task in self.place.assignment.tasks() {
             worked |= self.read_sources(task)?;
@@ -225,7 +268,7 @@ impl Running<'_> {
 
     fn read_exchange(&mut self, exchange: usize, id: u32) -> Result<bool, Failure> {
         let task = self.tasks.get_mut(&id).expect("a task of this worker");
-        let at = TopicPartition { topic: EXCHANGES[exchange], partition: id };
+        let at = TopicPartition { topic: self.place.topics.exchanges[exchange], partition: id };
         let position = task.exchange_position(exchange);
         let fetch = self.ctx.fetched(|log| log.fetch(at, position, Isolation::ReadCommitted, FETCH_RECORDS));
         let Some(fetched) = fetch.transpose()? else { return Ok(false) };
@@ -251,6 +294,7 @@ impl Running<'_> {
             let rows: Vec<Row> = fetched.records.iter().map(|record| Row::decode(&record.value)).collect();
             worked |= !rows.is_empty();
             if ended || !rows.is_empty() {
+                self.fed = true;
                 task.source(partition, rows, fetched.next, ended, &mut self.leaving);
             }
         }
@@ -270,11 +314,13 @@ impl Running<'_> {
     // ---- epochs
 
     fn end_epoch(&mut self, heartbeat: bool) -> Vec<Event> {
-        self.ctx.enter(Some(Step::Ending));
+        self.enter(Step::Ending);
         self.drain();
+        let fed = std::mem::take(&mut self.fed);
+        let still = self.paused && !fed;
         let mut events = Vec::new();
         for task in self.tasks.values_mut() {
-            let prepared = task.prepare(heartbeat, &mut self.leaving);
+            let prepared = task.prepare(heartbeat, still, &mut self.leaving);
             events.push(Event::Prepared {
                 wrote: prepared.commit.is_some(),
                 change_bytes: prepared.changes.len() * 50,
@@ -293,7 +339,7 @@ impl Running<'_> {
             let value: std::rc::Rc<[u8]> =
                 LogRecord::Release(Release { attempt: self.attempt.clone() }).encode().into();
             for task in self.place.assignment.tasks() {
-                let to = super::start::task_log(task);
+                let to = self.place.topics.task_log(task);
                 self.producer.send(super::task::Outgoing { to, value: value.clone(), commit_of: None });
             }
         }
@@ -301,7 +347,7 @@ impl Running<'_> {
             self.abort(error).await;
             return Err(error.into());
         }
-        self.ctx.enter(Some(Step::Committing));
+        self.enter(Step::Committing);
         self.committing = Some(self.producer.end(self.ctx, true));
         Ok(())
     }
@@ -323,11 +369,13 @@ impl Running<'_> {
         }
         self.delivered = std::mem::take(&mut self.producer.delivered);
         self.committing = None;
+        self.ctx.pause(|pause| pause.committed(still(&self.prepared)));
         Ok(Some(outcome == CommitOutcome::Retried))
     }
 
     /// After a commit: its changes go to the volume, with the offset in the same write.
     async fn apply(&mut self, checkpoint: bool) -> Result<(), Failure> {
+        let held = committed_tasks(&self.prepared);
         for Prepared { task, commit, changes, .. } in std::mem::take(&mut self.prepared) {
             let Some(commit) = commit else { continue };
             let applied = Applied {
@@ -350,12 +398,35 @@ impl Running<'_> {
             self.commits.insert(task, commit);
         }
         self.images.committed(self.ctx);
-        if checkpoint { self.checkpoint().await } else { Ok(()) }
+        if !checkpoint {
+            return Ok(());
+        }
+        self.checkpoint().await?;
+        if let Some(reply) = self.hold.take() {
+            self.held = Held::hold(self.ctx, reply, held);
+        }
+        Ok(())
     }
+
+    // ---- savepoints
+
+    /// The request to hold the tasks; a worker that commits takes none, nor one that holds them already.
+    fn take_hold(&self) -> Option<Reply> {
+        if self.committing.is_some() || self.hold.is_some() || self.held.is_some() {
+            return None;
+        }
+        self.ctx.pause(Pause::take_hold)
+    }
+
+    fn tend_held(&mut self) {
+        self.held.take_if(|held| !held.tend(self.ctx));
+    }
+
+    // ---- checkpoints
 
     /// Makes durable what was applied, then deletes what nobody will read again.
     async fn checkpoint(&mut self) -> Result<(), Failure> {
-        self.ctx.enter(Some(Step::Checkpoint));
+        self.enter(Step::Checkpoint);
         self.ctx.sleep(SYNC).await;
         let ahead = std::mem::take(&mut self.ahead);
         self.ctx.volume(|volume| {
@@ -367,8 +438,8 @@ impl Running<'_> {
         self.ctx.checkpointed();
         self.images.checkpointed(self.ctx);
         self.images.cut(self.ctx).await?;
-        self.ctx.enter(Some(Step::Checkpoint));
-        for (exchange, topic) in EXCHANGES.into_iter().enumerate() {
+        self.enter(Step::Checkpoint);
+        for (exchange, topic) in self.place.topics.exchanges.into_iter().enumerate() {
             for (task, commit) in &self.commits {
                 let Some(before) = exchange_offset(commit, exchange) else { continue };
                 let at = TopicPartition { topic, partition: *task };
@@ -377,4 +448,15 @@ impl Running<'_> {
         }
         Ok(())
     }
+}
+
+/// What the tasks' commits say of the exchanges, if nothing was fed in by any.
+fn still(prepared: &[Prepared]) -> Option<Vec<TaskCut>> {
+    prepared.iter().map(|task| task.still.clone()).collect()
+}
+
+/// The same with the commits, where every task has one.
+fn committed_tasks(prepared: &[Prepared]) -> Option<Vec<CommittedTask>> {
+    let committed = |task: &Prepared| Some(CommittedTask { cut: task.still.clone()?, commit: task.commit.clone()? });
+    prepared.iter().map(committed).collect()
 }

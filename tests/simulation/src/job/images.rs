@@ -1,13 +1,12 @@
 //! Images of the tasks' states, in their logs, and cutting these: what the runtime's `commit/covers.rs` does, with
 //! a copy of the state where RocksDB has snapshots.
 
-use super::TASK_LOG;
+use super::Topics;
 use super::rows::encode_changes;
-use super::start::{Started, task_log};
+use super::start::Started;
 use super::task::Outgoing;
 use super::worker::Failure;
 use crate::disk::{Change, Key, Value};
-use crate::log::TopicPartition;
 use crate::world::{Ctx, Step};
 use millrace_protocol::cover::{CoverSettings, TaskCover};
 use millrace_protocol::replay::Applied;
@@ -28,6 +27,7 @@ struct Copying {
 }
 
 pub struct Images {
+    topics: Topics,
     covers: BTreeMap<u32, TaskCover>,
     copying: Option<Copying>,
     /// Of the open transaction.
@@ -35,13 +35,13 @@ pub struct Images {
 }
 
 impl Images {
-    pub fn new(started: &Started) -> Self {
+    pub fn new(started: &Started, topics: Topics) -> Self {
         let cover = |(&task, &claim): (&u32, &i64)| {
             let offsets = (claim - started.logs[&task].start).max(0) as u64;
             (task, TaskCover::new(SETTINGS, claim, offsets * COMMIT_BYTES))
         };
         let covers = started.claims.iter().map(cover).collect();
-        Self { covers, copying: None, parts_left: PARTS_PER_EPOCH }
+        Self { topics, covers, copying: None, parts_left: PARTS_PER_EPOCH }
     }
 
     /// A task has committed so many changes.
@@ -54,7 +54,7 @@ impl Images {
     pub fn next_parts(&mut self) -> Option<Vec<Outgoing>> {
         let copying = self.copying.as_mut().filter(|_| self.parts_left > 0)?;
         let cover = self.covers.get_mut(&copying.task).expect("a task of this worker");
-        let to = TopicPartition { topic: TASK_LOG, partition: copying.task };
+        let to = self.topics.task_log(copying.task);
         let mut records = Vec::new();
         while self.parts_left > 0
             && let Some((entries, last)) = copying.parts.pop_front()
@@ -100,7 +100,7 @@ impl Images {
     /// Cuts the logs as far as they are covered.
     pub async fn cut(&self, ctx: &Ctx) -> Result<(), Failure> {
         for (task, cover) in &self.covers {
-            let at = task_log(*task);
+            let at = self.topics.task_log(*task);
             let start = ctx.fetched(|log| log.start_offset(at)).unwrap_or(0);
             let Some(before) = cover.cut(start) else { continue };
             ctx.enter(Some(Step::Cut));

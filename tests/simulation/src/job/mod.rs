@@ -12,21 +12,48 @@ pub mod rows;
 pub mod task;
 pub mod producer;
 pub mod recover;
+pub mod succession;
+pub mod restore;
 pub mod start;
 pub mod images;
+pub mod pause;
+pub mod saving;
 pub mod epochs;
 pub mod worker;
 
 pub use rows::{Message, Row};
 
-/// Topics of the model log.
+use crate::log::TopicPartition;
+
+/// The topic that every job reads.
 pub const SOURCE: u16 = 0;
-pub const TASK_LOG: u16 = 1;
-pub const EXCHANGES: [u16; 2] = [2, 3];
-pub const OUTPUT: u16 = 4;
+/// Exchanges of a job.
+pub const EXCHANGES: usize = 2;
 pub const OUTPUT_PARTITIONS: u32 = 2;
+/// Topics of the model log that a job may have of its own.
+const TOPICS_PER_JOB: u16 = 10;
 
 /// How far the rows of a partition may be out of order, in event time.
 pub const DISORDER: i64 = 40;
 /// Length of a window, in event time.
 pub const WINDOW: i64 = 100;
+
+/// A job's topics. An incarnation has a log and exchanges of its own, and writes where the one before it wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topics {
+    pub task_log: u16,
+    pub exchanges: [u16; EXCHANGES],
+    pub output: u16,
+}
+
+impl Topics {
+    /// Of the job with this number, from 1, with an output of its own.
+    pub fn of(number: u32) -> Self {
+        let first = number as u16 * TOPICS_PER_JOB;
+        Self { task_log: first, exchanges: [first + 1, first + 2], output: first + 3 }
+    }
+
+    pub fn task_log(&self, task: u32) -> TopicPartition {
+        TopicPartition { topic: self.task_log, partition: task }
+    }
+}

@@ -2,8 +2,10 @@
 //! transaction, batches are sent along the way, EndTxn is retried silently until the transaction's timeout.
 
 use super::task::Outgoing;
+use super::worker::Place;
 use crate::log::{LogError, Micros, ProducerId, Result, TopicPartition};
 use crate::world::{Ctx, MILLISECOND};
+use millrace_protocol::record::LogRecord;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// After this long without an answer the client asks again.
@@ -134,6 +136,17 @@ impl Producer {
             self.send_some(ctx).await?;
         }
         if self.failed { Err(LogError::Failed) } else { Ok(()) }
+    }
+
+    /// Writes a record to the log of every task of a place, in a transaction of its own.
+    pub async fn write_alone(&mut self, ctx: &Ctx, place: &Place, record: &LogRecord<'_>) -> Result<CommitOutcome> {
+        self.begin();
+        for task in place.assignment.tasks() {
+            let to = place.topics.task_log(task);
+            self.send(Outgoing { to, value: record.encode().into(), commit_of: None });
+        }
+        self.flush(ctx).await?;
+        Ok(self.end_and_wait(ctx, true).await)
     }
 
     /// Asks for the end of the transaction.

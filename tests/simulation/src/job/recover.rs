@@ -1,8 +1,8 @@
 //! Performs what the protocol says of recovering, with the model log and the model disk, as the runtime's
 //! `commit/recover.rs` does with Kafka and RocksDB.
 
+use super::Topics;
 use super::rows::decode_changes;
-use super::start::task_log;
 use super::worker::{Failure, Place};
 use crate::disk::{Identity, Store};
 use crate::log::{Isolation, Micros};
@@ -23,17 +23,17 @@ pub async fn recover(ctx: &Ctx, place: &Place) -> Result<BTreeMap<u32, LogRange>
     ctx.volume(|volume| volume.stop_filling());
     let mut logs = BTreeMap::new();
     for task in place.assignment.tasks() {
-        let identity = Identity { job: 1, incarnation: 1, task };
+        let identity = Identity { job: 1, incarnation: place.job, task };
         open_store(ctx, &identity);
-        let at = task_log(task);
+        let at = place.topics.task_log(task);
         let start = ctx.call(|log, _| Ok(log.start_offset(at))).await?;
         let end = ctx.call(|log, _| Ok(log.end_offset(at))).await?;
         let log = LogRange { start, end };
         let applied = ctx.volume(|volume| volume.store(task).and_then(|store| store.applied().cloned()));
         if base(task, applied.as_ref(), log)? == Base::Cover {
-            let image = find_image(ctx, task, log).await?;
+            let image = find_image(ctx, place.topics, task, log).await?;
             ctx.enter(Some(Step::Load));
-            load(ctx, &identity, &image).await?;
+            load(ctx, place.topics, &identity, &image).await?;
             ctx.event("loaded", &[i64::from(task), image.applied.log_offset]);
             ctx.enter(Some(Step::Recover));
         }
@@ -52,8 +52,8 @@ fn open_store(ctx: &Ctx, identity: &Identity) {
     });
 }
 
-async fn find_image(ctx: &Ctx, task: u32, log: LogRange) -> Result<CompleteImage, Failure> {
-    let at = task_log(task);
+pub async fn find_image(ctx: &Ctx, topics: Topics, task: u32, log: LogRange) -> Result<CompleteImage, Failure> {
+    let at = topics.task_log(task);
     let mut search = CoverSearch::new(task, log);
     let mut next = log.start;
     loop {
@@ -75,8 +75,8 @@ async fn find_image(ctx: &Ctx, task: u32, log: LogRange) -> Result<CompleteImage
 }
 
 /// Fills a new store beside the old one, which it replaces when it is durable.
-async fn load(ctx: &Ctx, identity: &Identity, image: &CompleteImage) -> Result<(), Failure> {
-    let (task, at) = (identity.task, task_log(identity.task));
+async fn load(ctx: &Ctx, topics: Topics, identity: &Identity, image: &CompleteImage) -> Result<(), Failure> {
+    let (task, at) = (identity.task, topics.task_log(identity.task));
     ctx.volume(|volume| volume.fill(task, Store::new(identity.clone())));
     let mut next = image.first;
     while next <= image.last {

@@ -2,13 +2,14 @@
 //! what is to be written it collects, what goes to tasks of the same worker it queues.
 
 use super::rows::{self, Message, Row};
-use super::{DISORDER, EXCHANGES, OUTPUT, OUTPUT_PARTITIONS, SOURCE, TASK_LOG, WINDOW};
+use super::{DISORDER, EXCHANGES, OUTPUT_PARTITIONS, SOURCE, Topics, WINDOW};
 use crate::disk::{Change, Key, Value};
 use crate::log::TopicPartition;
 use millrace_protocol::Result;
 use millrace_protocol::assignment::{Assignment, KEY_GROUPS, task_of_key_group, task_of_partition};
 use millrace_protocol::link::Links;
 use millrace_protocol::record::{Batch, Commit, LogRecord, SourcePosition};
+use millrace_protocol::savepoint::{Counts, TaskCut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -21,7 +22,7 @@ const HEARD: u8 = 4;
 const SOURCE_TIME: u8 = 5;
 
 /// Operator ids in positions: the scan, and one for each exchange.
-const SCAN: u32 = 0;
+pub const SCAN: u32 = 0;
 const FIRST_EXCHANGE: u32 = 10;
 
 /// A message of an exchange has at most so many rows.
@@ -51,7 +52,7 @@ pub struct Envelope {
 pub struct Leaving {
     pub writes: Vec<Outgoing>,
     /// Of each exchange.
-    pub memory: [std::collections::VecDeque<Envelope>; 2],
+    pub memory: [std::collections::VecDeque<Envelope>; EXCHANGES],
 }
 
 /// What ending an epoch came to.
@@ -60,21 +61,24 @@ pub struct Prepared {
     pub commit: Option<Commit>,
     pub changes: Vec<Change>,
     pub finished: bool,
+    /// What its commit says of the exchanges, if nothing was fed in.
+    pub still: Option<TaskCut>,
 }
 
 pub struct Task {
     pub id: u32,
     assignment: Assignment,
+    topics: Topics,
     claim: i64,
     sequence: u64,
     positions: BTreeMap<(u32, u32), i64>,
     state: BTreeMap<Key, Value>,
     changes: BTreeMap<Key, Option<Value>>,
-    links: [Links; 2],
+    links: [Links; EXCHANGES],
     /// Rows for tasks of other workers, by exchange and task downstream.
-    outboxes: [Vec<Vec<Row>>; 2],
+    outboxes: [Vec<Vec<Row>>; EXCHANGES],
     /// The watermark that each task downstream was told last.
-    told: [Vec<i64>; 2],
+    told: [Vec<i64>; EXCHANGES],
     moved: bool,
 }
 
@@ -82,20 +86,30 @@ fn group(number: u32) -> u16 {
     (number.wrapping_mul(0x9E37_79B1) >> 16) as u16 % KEY_GROUPS
 }
 
+/// The task of a savepoint's entry; None for what is between two tasks, and left behind.
+pub fn task_of_entry(&(kind, a, _): &Key, parallelism: u32) -> Option<u32> {
+    match kind {
+        COUNT | WINDOW_OPEN => Some(task_of_key_group(group(a), parallelism)),
+        SOURCE_TIME => Some(task_of_partition(a as i32, parallelism)),
+        _ => None,
+    }
+}
+
 impl Task {
-    /// Goes on from a state and the commit that it is of.
+    /// Goes on from a state, and the number and positions of the commit that it is of.
     pub fn new(
         id: u32,
         assignment: Assignment,
+        topics: Topics,
         sources: u32,
         claim: i64,
         state: BTreeMap<Key, Value>,
-        commit: Option<&Commit>,
+        (sequence, positions_so_far): (u64, &[SourcePosition]),
     ) -> Self {
         let owned = (0..sources).filter(|q| task_of_partition(*q as i32, assignment.parallelism) == id);
         let mut positions: BTreeMap<(u32, u32), i64> = owned.map(|q| ((SCAN, q), 0)).collect();
         positions.extend((0..2).map(|exchange| ((FIRST_EXCHANGE + exchange, id), 0)));
-        for position in commit.iter().flat_map(|commit| &commit.positions) {
+        for position in positions_so_far {
             positions.insert((position.operator, position.partition as u32), position.offset);
         }
         let mut links = [Links::new(id), Links::new(id)];
@@ -110,8 +124,9 @@ impl Task {
         Self {
             id,
             assignment,
+            topics,
             claim,
-            sequence: commit.map_or(0, |commit| commit.sequence),
+            sequence,
             positions,
             state,
             changes: BTreeMap::new(),
@@ -232,7 +247,7 @@ impl Task {
     }
 
     fn output(&mut self, key: u32, value: Rc<[u8]>, leaving: &mut Leaving) {
-        let to = TopicPartition { topic: OUTPUT, partition: key % OUTPUT_PARTITIONS };
+        let to = TopicPartition { topic: self.topics.output, partition: key % OUTPUT_PARTITIONS };
         leaving.writes.push(Outgoing { to, value, commit_of: None });
     }
 
@@ -286,14 +301,15 @@ impl Task {
         self.told[exchange][to as usize] = watermark;
         let number = self.links[exchange].send(to);
         let message = Message { from: self.id, number, watermark, rows };
-        let to = TopicPartition { topic: EXCHANGES[exchange], partition: to };
+        let to = TopicPartition { topic: self.topics.exchanges[exchange], partition: to };
         leaving.writes.push(Outgoing { to, value: message.encode(), commit_of: None });
     }
 
     // ---- epochs
 
     /// Writes the epoch's rows, watermarks, changes and positions, once memory is empty.
-    pub fn prepare(&mut self, heartbeat: bool, leaving: &mut Leaving) -> Prepared {
+    /// Under `still` nothing was fed in, and the exchanges count.
+    pub fn prepare(&mut self, heartbeat: bool, still: bool, leaving: &mut Leaving) -> Prepared {
         for exchange in 0..2 {
             let assignment = self.assignment;
             for to in (0..assignment.parallelism).filter(|to| !assignment.owns(*to)) {
@@ -315,11 +331,26 @@ impl Task {
         if std::mem::take(&mut self.moved) || !changes.is_empty() || heartbeat || finished {
             commit = Some(self.write_commit(&changes, leaving));
         }
-        Prepared { task: self.id, commit, changes, finished }
+        Prepared { task: self.id, commit, changes, finished, still: still.then(|| self.cut()) }
+    }
+
+    /// What the commit that was just prepared says of the exchanges.
+    fn cut(&self) -> TaskCut {
+        let counts = |of: fn(&Links) -> &Counts| {
+            let exchanges = self.links.iter().enumerate().map(|(at, links)| (FIRST_EXCHANGE + at as u32, of(links)));
+            exchanges.filter(|(_, counts)| !counts.is_empty()).map(|(id, counts)| (id, counts.clone())).collect()
+        };
+        let (sent, received) = (counts(Links::all_sent), counts(Links::all_received));
+        TaskCut { task: self.id, sequence: self.sequence, sent, received }
+    }
+
+    /// That an operator of positions reads.
+    fn topic(&self, operator: u32) -> u16 {
+        if operator == SCAN { SOURCE } else { self.topics.exchanges[(operator - FIRST_EXCHANGE) as usize] }
     }
 
     fn write_commit(&mut self, changes: &[Change], leaving: &mut Leaving) -> Commit {
-        let to = TopicPartition { topic: TASK_LOG, partition: self.id };
+        let to = self.topics.task_log(self.id);
         let claim = self.claim;
         for changes in changes.chunks(BATCH_CHANGES) {
             let changes = rows::encode_changes(changes);
@@ -329,7 +360,7 @@ impl Task {
         self.sequence += 1;
         let position = |(&(operator, partition), &offset): (&(u32, u32), &i64)| SourcePosition {
             operator,
-            topic: if operator == SCAN { SOURCE } else { EXCHANGES[(operator - FIRST_EXCHANGE) as usize] }.to_string(),
+            topic: self.topic(operator).to_string(),
             topic_id: String::new(),
             partition: partition as i32,
             offset,

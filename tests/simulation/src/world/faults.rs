@@ -7,6 +7,10 @@ pub enum Step {
     Recover,
     /// Loads an image.
     Load,
+    /// Ends the logs of an earlier incarnation.
+    Succeed,
+    /// Puts its tasks' shares of a savepoint into their stores.
+    Restore,
     Scan,
     Watch,
     Fence,
@@ -25,12 +29,24 @@ pub enum Step {
     Image,
     /// Cuts a log for an image.
     Cut,
+    /// Stands still for a savepoint, between two ends of epochs.
+    StandStill,
+    /// Was asked to hold its tasks, up to the checkpoint that it holds.
+    Hold,
+    /// Holds them, until they are written; the worker may have gone on.
+    Write,
+    /// Writes the manifest, or stands still while somebody does.
+    Publish,
+    /// Was told to stop with the savepoint, up to its last commit.
+    StopSaved,
 }
 
 impl Step {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::Recover,
         Self::Load,
+        Self::Succeed,
+        Self::Restore,
         Self::Scan,
         Self::Watch,
         Self::Fence,
@@ -45,7 +61,17 @@ impl Step {
         Self::Checkpoint,
         Self::Image,
         Self::Cut,
+        Self::StandStill,
+        Self::Hold,
+        Self::Write,
+        Self::Publish,
+        Self::StopSaved,
     ];
+
+    /// Whether whoever makes a savepoint waits for a worker in this step.
+    pub fn is_of_a_savepoint(self) -> bool {
+        matches!(self, Self::StandStill | Self::Hold | Self::Write | Self::Publish | Self::StopSaved)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,10 +110,20 @@ pub enum Fault {
     TransactionTimeout,
     /// Somebody asks for a stop, and starts it again.
     GracefulStop,
+    /// Whoever makes a savepoint is gone.
+    DriverDies,
+    /// A request of whoever makes a savepoint does not arrive.
+    LostRequest,
+    /// The answer to one does not.
+    LostAnswer,
+    /// A copy of one arrives when it has long been answered.
+    LateRequest,
+    /// An answer comes late, or a copy of it.
+    LateAnswer,
 }
 
 impl Fault {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::Crash,
         Self::UnsyncedLoss,
         Self::Pause,
@@ -105,19 +141,36 @@ impl Fault {
         Self::FailedProduce,
         Self::TransactionTimeout,
         Self::GracefulStop,
+        Self::DriverDies,
+        Self::LostRequest,
+        Self::LostAnswer,
+        Self::LateRequest,
+        Self::LateAnswer,
     ];
 
     /// Why it can't hit at a step; None where it can.
     pub fn impossible_at(self, step: Step) -> Option<&'static str> {
-        use Step::{CatchUp, Claim, Committing, Cut, Ending, Fence, FenceAgain, Image, Open, Register, Replay};
+        use Step::{CatchUp, Claim, Committing, Cut, Ending, Fence, FenceAgain, Hold, Image, Open, Register, Replay};
+        use Step::{Publish, Restore, StandStill, StopSaved, Succeed, Write};
         match self {
-            Self::LostEndTxnAnswer | Self::UnknownOutcome if !matches!(step, Claim | Committing) => {
+            Self::DriverDies | Self::LostRequest | Self::LostAnswer | Self::LateAnswer if !step.is_of_a_savepoint() => {
+                Some("nobody makes a savepoint in this step")
+            }
+            Self::LateRequest if !step.is_of_a_savepoint() && step != Open => Some("no savepoint is over in this step"),
+            Self::LostEndTxnAnswer | Self::UnknownOutcome
+                if !matches!(step, Claim | Committing | Succeed | Hold | StopSaved) =>
+            {
                 Some("no EndTxn is sent in this step")
             }
-            Self::LostRegistration if !matches!(step, Fence | Register | FenceAgain) => {
+            Self::LostRegistration if !matches!(step, Fence | Register | FenceAgain | Succeed) => {
                 Some("nobody registers in this step")
             }
-            Self::FailedProduce if !matches!(step, Claim | CatchUp | Open | Ending | Image) => {
+            Self::FailedProduce
+                if !matches!(
+                    step,
+                    Claim | CatchUp | Open | Ending | Image | Succeed | StandStill | Hold | Write | Publish | StopSaved
+                ) =>
+            {
                 Some("nothing is produced in this step")
             }
             Self::UnsyncedLoss if step == Cut => Some("the checkpoint before it has synced everything"),
@@ -127,6 +180,13 @@ impl Fault {
             Self::TransactionTimeout if matches!(step, Replay | FenceAgain) => Some(
                 "the claim is committed, and epoch 1 has not written yet: at most a twin has a transaction under way",
             ),
+            Self::GracefulStop if step == StopSaved => Some("it stops already"),
+            Self::Rescale if step == StopSaved => Some("whoever ends a job does not change its workers meanwhile"),
+            Self::LostRequest if step == StopSaved => Some("it is asked for nothing any more"),
+            Self::UnsyncedLoss if step == Succeed => {
+                Some("a store without a commit has nothing unsynced, and few workers have others besides")
+            }
+            Self::StaleVolume if step == Restore => Some("volumes are seldom kept before a task has committed"),
             _ => None,
         }
     }
@@ -184,6 +244,12 @@ impl Table {
 
 fn pairs() -> impl Iterator<Item = (Fault, Step)> {
     Fault::ALL.into_iter().flat_map(|fault| Step::ALL.into_iter().map(move |step| (fault, step)))
+}
+
+/// Whether a fault needs a savepoint that is being made, or a job that starts from one.
+pub fn is_of_savepoints(fault: Fault, step: Step) -> bool {
+    let of_savepoint = step.is_of_a_savepoint() || matches!(step, Step::Succeed | Step::Restore);
+    of_savepoint || fault >= Fault::DriverDies
 }
 
 /// Every combination that can happen.

@@ -3,7 +3,11 @@
 
 pub mod faults;
 pub mod process;
+mod jobs;
 mod network;
+pub mod messages;
+mod driver;
+pub mod savepoints;
 mod input;
 mod supervisor;
 mod trouble;
@@ -15,12 +19,16 @@ pub use process::Ctx;
 pub use run::{Report, simulate};
 
 use crate::disk::Volume;
-use crate::job::{EXCHANGES, OUTPUT, OUTPUT_PARTITIONS, SOURCE, TASK_LOG};
+use crate::job::SOURCE;
 use crate::log::{Log, Micros};
 use crate::random::Random;
+use crate::storage::{SavepointId, Storage};
 use crate::trace::Trace;
+use jobs::{Job, JobId};
+use messages::{Answer, LateRequest, Request};
 use network::Network;
 use process::Process;
+use savepoints::{Savepoints, Wanted};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -34,11 +42,13 @@ pub type Pid = usize;
 /// What a run is about, drawn from its seed.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Of the first job.
     pub tasks: u32,
     pub sources: u32,
     pub commit_interval: Micros,
     pub checkpoint_interval: Micros,
     pub transaction_timeout: Micros,
+    pub savepoints: Wanted,
     /// How many faults have to take effect; no run has fewer than 20.
     pub faults: u64,
 }
@@ -53,6 +63,11 @@ impl Settings {
             checkpoint_interval: random.between(200, 900) * MILLISECOND,
             transaction_timeout: 2_500 * MILLISECOND,
             faults: random.between(20, 40),
+            savepoints: match random.below(10) {
+                0..6 => Wanted::Nothing,
+                6..8 => Wanted::Incarnations(random.between(1, 2) as u32),
+                _ => Wanted::SecondJob,
+            },
         }
     }
 }
@@ -65,6 +80,13 @@ pub(crate) enum Item {
     Start(supervisor::Start),
     Kill(Pid),
     Stop(Pid),
+    Request(Request),
+    /// Late, if it was held up when a worker was in a step.
+    Answer(Answer, Option<(Pid, Step)>),
+    Publish(Pid),
+    Tick(SavepointId),
+    Savepoint,
+    Succeed(JobId),
     Input,
     Arm,
 }
@@ -79,8 +101,10 @@ pub struct World {
     pub(crate) processes: Vec<Process>,
     pub(crate) network: Network,
     pub(crate) trouble: Trouble,
-    pub(crate) generation: u32,
-    pub(crate) replicas: u32,
+    pub(crate) storage: Storage,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) savepoints: Savepoints,
+    pub(crate) late_requests: Vec<LateRequest>,
     /// Once the input is closed: it ends where it is.
     pub(crate) closed: bool,
     /// By source partition: the latest time of a row.
@@ -96,11 +120,8 @@ impl World {
         let settings = Settings::draw(&mut random);
         let mut log = Log::default();
         log.create(SOURCE, settings.sources);
-        log.create(TASK_LOG, settings.tasks);
-        EXCHANGES.iter().for_each(|topic| log.create(*topic, settings.tasks));
-        log.create(OUTPUT, OUTPUT_PARTITIONS);
-        let replicas = random.between(1, u64::from(settings.tasks)) as u32;
-        Self {
+        let tasks = settings.tasks;
+        let mut world = Self {
             clock: Rc::default(),
             trace: Trace::new(prints),
             log,
@@ -108,8 +129,10 @@ impl World {
             processes: Vec::new(),
             network: Network::default(),
             trouble: Trouble::default(),
-            generation: 1,
-            replicas,
+            storage: Storage::default(),
+            jobs: Vec::new(),
+            savepoints: Savepoints::default(),
+            late_requests: Vec::new(),
             closed: false,
             times: vec![0; settings.sources as usize],
             queue: BTreeMap::new(),
@@ -117,7 +140,9 @@ impl World {
             holders: 0,
             settings,
             random,
-        }
+        };
+        world.create_job(tasks, None);
+        world
     }
 
     pub fn now(&self) -> Micros {

@@ -59,7 +59,7 @@ impl World {
         self.network.requests += 1;
         copy.request = self.network.requests;
         let (pid, request) = (copy.sender, copy.request);
-        let Some(step) = self.processes[pid].step else { return request };
+        let Some(step) = self.step_of(pid) else { return request };
         if attempt > 1
             && let Some(step) = self.network.asks_again.remove(&pid)
         {
@@ -78,7 +78,7 @@ impl World {
             self.network.lost.insert(request);
             self.network.asks_again.insert(pid, step);
         } else if attempt == 1
-            && let Some(step) = self.disarm_late_copy()
+            && let Some(step) = self.disarm(Fault::LateEndTxn, step)
         {
             let expires = self.now() + 4 * SECOND;
             self.network.held.push(Held { copy, step, over: false, expires });
@@ -121,8 +121,11 @@ impl World {
         let now = self.now();
         self.network.held.retain(|held| held.expires > now);
         let process = &self.processes[pid];
-        let (step, transactional_id) = (process.step, process.transactional_id());
-        let fits = |h: &Held| h.over && Some(h.step) == step && *h.copy.transactional_id == *transactional_id;
+        let (step, transactional_id) = (self.step_of(pid), self.transactional_id(process));
+        // Who ends the logs of others has another id for that.
+        let ends_logs = |h: &Held| h.step == Step::Succeed && h.copy.sender == pid;
+        let own = |h: &Held| *h.copy.transactional_id == *transactional_id || ends_logs(h);
+        let fits = |h: &Held| h.over && Some(h.step) == step && own(h);
         if let Some(at) = self.network.held.iter().position(fits)
             && self.random.one_in(3)
         {

@@ -1,9 +1,14 @@
 //! A process as the world sees it, and the world as a process sees it: a clock, a network, a volume.
 
+use super::jobs::JobId;
+use super::messages::Told;
 use super::network::EndTxn;
 use super::{Fault, MILLISECOND, Pid, Settings, Step, World};
 use crate::disk::Volume;
+use crate::job::pause::{Pause, Reply};
 use crate::log::{Log, LogError, Micros, ProducerId, Result};
+use crate::storage::{SavepointId, Storage};
+use millrace_protocol::savepoint::TaskPart;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -12,10 +17,12 @@ use std::task::{Context, Poll};
 
 /// A worker's process.
 pub(crate) struct Process {
+    pub job: JobId,
     pub generation: u32,
     pub ordinal: u32,
     pub replicas: u32,
     pub volume: usize,
+    pub started: Micros,
     pub alive: bool,
     /// Where it is in the protocol; None between two attempts.
     pub step: Option<Step>,
@@ -23,6 +30,12 @@ pub(crate) struct Process {
     pub paused: Option<(Step, Micros)>,
     /// In which step it was asked to stop.
     pub stop: Option<Step>,
+    /// With which savepoint it was told to stop.
+    pub stops_saved: Option<SavepointId>,
+    /// Its part in savepoints.
+    pub pause: Pause,
+    /// The manifest that it is writing.
+    pub publishing: Option<Publishing>,
     /// The step of the process in whose place this is a second one, until that has had an effect.
     pub twin_at: Option<Step>,
     pub is_twin: bool,
@@ -30,10 +43,11 @@ pub(crate) struct Process {
     pub finished: bool,
 }
 
-impl Process {
-    pub(crate) fn transactional_id(&self) -> String {
-        format!("job.{}.{}", self.generation, self.ordinal)
-    }
+/// A request to make a savepoint of what all have written.
+#[derive(Clone)]
+pub(crate) struct Publishing {
+    pub reply: Reply,
+    pub parts: Rc<Vec<TaskPart>>,
 }
 
 /// What a process has of the world.
@@ -120,7 +134,8 @@ impl Ctx {
     }
 
     pub fn stop_requested(&self) -> bool {
-        self.world.borrow().processes[self.pid].stop.is_some()
+        let process = &self.world.borrow().processes[self.pid];
+        process.stop.is_some() || process.stops_saved.is_some()
     }
 
     pub fn volume<T>(&self, use_it: impl FnOnce(&mut Volume) -> T) -> T {
@@ -137,6 +152,35 @@ impl Ctx {
     /// All claims of a start are committed.
     pub fn claimed(&self) {
         self.world.borrow_mut().claimed(self.pid);
+    }
+
+    // ---- savepoints
+
+    pub fn pause<T>(&self, use_it: impl FnOnce(&mut Pause) -> T) -> T {
+        let mut world = self.world.borrow_mut();
+        let used = use_it(&mut world.processes[self.pid].pause);
+        world.refuse_gone(self.pid);
+        used
+    }
+
+    /// Answers a request that has waited for the worker.
+    pub fn reply(&self, reply: Reply, told: std::result::Result<Told, &str>) {
+        self.world.borrow_mut().reply(self.pid, reply, told);
+    }
+
+    /// Whether whoever has asked still waits for the answer.
+    pub fn is_waited_for(&self, reply: Reply) -> bool {
+        self.world.borrow().savepoints.drivers.contains_key(&reply.savepoint)
+    }
+
+    pub fn storage<T>(&self, use_it: impl FnOnce(&mut Storage) -> T) -> T {
+        use_it(&mut self.world.borrow_mut().storage)
+    }
+
+    /// The way to the store and back.
+    pub async fn reach_storage(&self) {
+        let way = self.world.borrow_mut().latency(self.pid);
+        self.sleep(way).await;
     }
 
     // ---- the broker

@@ -1,12 +1,15 @@
 //! Whoever starts processes: what an operator and Kubernetes do around workers, with all that goes wrong
 //! there. A place is a generation and an ordinal; at best one process is in it.
 
+use super::jobs::{Job, JobId};
 use super::process::Process;
 use super::{Fault, Item, MILLISECOND, Pid, SECOND, Step, World};
 use crate::disk::Volume;
+use crate::job::pause::Pause;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
+    pub job: JobId,
     pub generation: u32,
     pub ordinal: u32,
     pub replicas: u32,
@@ -38,10 +41,10 @@ impl World {
         volume
     }
 
-    pub(crate) fn start_generation(&mut self, volumes: Vec<usize>) {
+    pub(crate) fn start_generation(&mut self, job: JobId, volumes: Vec<usize>) {
         for (ordinal, volume) in volumes.into_iter().enumerate() {
-            let (generation, replicas) = (self.generation, self.replicas);
-            let start = Start { generation, ordinal: ordinal as u32, replicas, volume, twin_at: None };
+            let Job { generation, replicas, .. } = self.jobs[job];
+            let start = Start { job, generation, ordinal: ordinal as u32, replicas, volume, twin_at: None };
             self.after(0, 200 * MILLISECOND, Item::Start(start));
         }
     }
@@ -52,15 +55,21 @@ impl World {
         if self.processes.iter().any(in_use) {
             return None;
         }
+        self.jobs[start.job].went_on |= self.jobs[start.job].stopped_with.is_some();
         self.processes.push(Process {
+            job: start.job,
             generation: start.generation,
             ordinal: start.ordinal,
             replicas: start.replicas,
             volume: start.volume,
+            started: self.now(),
             alive: true,
             step: None,
             paused: None,
             stop: None,
+            stops_saved: None,
+            pause: Pause::default(),
+            publishing: None,
             twin_at: start.twin_at,
             is_twin: start.twin_at.is_some(),
             slow_until: 0,
@@ -75,6 +84,7 @@ impl World {
     pub(crate) fn restart(&mut self, pid: Pid) {
         let process = &self.processes[pid];
         let start = Start {
+            job: process.job,
             generation: process.generation,
             ordinal: process.ordinal,
             replicas: process.replicas,
@@ -82,7 +92,10 @@ impl World {
             twin_at: None,
         };
         let lingers = !self.trouble.quiet && self.random.one_in(2);
-        if self.processes[pid].is_twin || (start.generation < self.generation && !lingers) {
+        if self.processes[pid].is_twin
+            || self.jobs[start.job].ended
+            || (!self.is_current(&self.processes[pid]) && !lingers)
+        {
             return;
         }
         let longest = if self.random.one_in(2) { 8 } else { 150 };
@@ -100,15 +113,18 @@ impl World {
     /// No more answers are waited for.
     pub(crate) fn died(&mut self, pid: Pid) {
         self.event(pid, "died", &[]);
+        self.publishes_no_more(pid);
+        self.processes[pid].pause.end();
+        self.refuse_gone(pid);
         self.network.held.iter_mut().filter(|held| held.copy.sender == pid).for_each(|held| held.over = true);
     }
 
     /// A second process in the place of `pid`.
     pub(crate) fn start_twin(&mut self, pid: Pid, step: Step) {
         let process = &self.processes[pid];
-        let (generation, ordinal, replicas) = (process.generation, process.ordinal, process.replicas);
+        let (job, generation, ordinal, replicas) = (process.job, process.generation, process.ordinal, process.replicas);
         let volume = self.further_volume(process.volume);
-        let start = Start { generation, ordinal, replicas, volume, twin_at: Some(step) };
+        let start = Start { job, generation, ordinal, replicas, volume, twin_at: Some(step) };
         self.after(0, MILLISECOND, Item::Start(start));
     }
 
@@ -122,20 +138,21 @@ impl World {
 
     /// A new generation, mostly with another number of workers. Of the old ones some are stopped, some killed, some
     /// die later, some stay.
-    pub(crate) fn rescale(&mut self) {
-        self.generation += 1;
-        let before = self.replicas;
-        while self.replicas == before && !self.random.one_in(4) {
-            self.replicas = self.random.between(1, u64::from(self.settings.tasks)) as u32;
+    pub(crate) fn rescale(&mut self, job: JobId) {
+        let Job { tasks, replicas: before, generation, .. } = self.jobs[job];
+        let (generation, mut replicas) = (generation + 1, before);
+        while replicas == before && !self.random.one_in(4) {
+            replicas = self.random.between(1, u64::from(tasks)) as u32;
         }
-        self.event(0, "rescale", &[i64::from(self.generation), i64::from(self.replicas)]);
+        (self.jobs[job].generation, self.jobs[job].replicas) = (generation, replicas);
+        self.event(0, "rescale", &[job as i64, i64::from(generation), i64::from(replicas)]);
         let mut volumes = Vec::new();
-        for ordinal in 0..self.replicas {
-            let last = self.processes.iter().rposition(|p| p.ordinal == ordinal && !p.is_twin);
+        for ordinal in 0..replicas {
+            let last = self.processes.iter().rposition(|p| p.job == job && p.ordinal == ordinal && !p.is_twin);
             volumes.push(last.map(|pid| self.processes[pid].volume));
         }
         for pid in 0..self.processes.len() {
-            if !self.processes[pid].alive {
+            if !self.processes[pid].alive || self.processes[pid].job != job {
                 continue;
             }
             match self.random.below(5) {
@@ -148,6 +165,11 @@ impl World {
                 _ => {}
             }
         }
+        self.start_on(job, volumes);
+    }
+
+    /// Starts a job's generation on the volumes that are there, as far as nobody uses them.
+    pub(crate) fn start_on(&mut self, job: JobId, volumes: Vec<Option<usize>>) {
         let mut fresh = Vec::new();
         for volume in volumes {
             let used = |v: &usize| self.processes.iter().any(|p| p.alive && p.volume == *v);
@@ -157,24 +179,15 @@ impl World {
                 None => self.new_volume(),
             });
         }
-        self.start_generation(fresh);
+        self.start_generation(job, fresh);
     }
 }
 
 impl World {
     /// Whether a process is in the place of a start that is no twin's.
     pub(crate) fn is_taken(&self, start: &Start) -> bool {
-        let same =
-            |p: &Process| p.alive && !p.is_twin && p.generation == start.generation && p.ordinal == start.ordinal;
+        let place = |p: &Process| (p.job, p.generation, p.ordinal);
+        let same = |p: &Process| p.alive && !p.is_twin && place(p) == (start.job, start.generation, start.ordinal);
         start.twin_at.is_none() && self.processes.iter().any(same)
-    }
-
-    /// Whether every place of the current generation has done all its work.
-    pub(crate) fn all_finished(&self) -> bool {
-        (0..self.replicas).all(|ordinal| {
-            let here = |p: &Process| p.generation == self.generation && p.ordinal == ordinal;
-            let last = self.processes.iter().rev().find(|p| here(p) && !p.is_twin);
-            last.is_some_and(|p| p.finished) || self.processes.iter().any(|p| here(p) && p.is_twin && p.finished)
-        })
     }
 }

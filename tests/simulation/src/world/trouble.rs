@@ -1,7 +1,8 @@
 //! Decides what goes wrong and when. A fault is armed for a step of the protocol and strikes the next
 //! process that is in it, at one of its awaits; it counts when it has taken effect, which for some is later.
 
-use super::faults::{Table, possible};
+use super::faults::{Table, is_of_savepoints, possible};
+use super::jobs::JobId;
 use super::process::Process;
 use super::{Fault, Item, MILLISECOND, Pid, SECOND, Step, World};
 use crate::disk::Volume;
@@ -9,6 +10,33 @@ use crate::log::Micros;
 
 /// Earlier contents of a volume that are kept to come back.
 const SNAPSHOTS: usize = 6;
+
+/// Of a savepoint, the shorter ones more often.
+const SAVEPOINT: [Step; 5] = [Step::StandStill, Step::Hold, Step::Write, Step::Publish, Step::Publish];
+
+/// Of one with which the job stops.
+const SAVEPOINT_WITH_STOP: [Step; 8] = [
+    Step::StandStill,
+    Step::Hold,
+    Step::Write,
+    Step::Publish,
+    Step::Publish,
+    Step::StopSaved,
+    Step::StopSaved,
+    Step::StopSaved,
+];
+
+/// What would hardly ever happen by itself.
+const RARE: [(Fault, Step); 8] = [
+    (Fault::LateRequest, Step::Open),
+    (Fault::UnknownOutcome, Step::Hold),
+    (Fault::UnknownOutcome, Step::StopSaved),
+    (Fault::UnsyncedLoss, Step::StopSaved),
+    (Fault::Pause, Step::StopSaved),
+    (Fault::DriverDies, Step::StopSaved),
+    (Fault::LateAnswer, Step::Publish),
+    (Fault::LostAnswer, Step::Publish),
+];
 
 struct Armed {
     fault: Fault,
@@ -22,9 +50,18 @@ pub(crate) struct Trouble {
     pub table: Table,
     /// No more faults.
     pub quiet: bool,
-    /// The step at which a generation was replaced, until the next one claims.
-    rescaled_at: Option<Step>,
+    /// None but those of a savepoint, while one is made: otherwise hardly any would be.
+    pub calm: bool,
+    /// The step at which a job's generation was replaced, until the next one claims.
+    rescaled_at: Option<(JobId, Step)>,
     snapshots: Vec<(usize, Volume)>,
+}
+
+impl Trouble {
+    /// No further generation of the job will claim.
+    pub(crate) fn forget_rescale(&mut self, of: JobId) {
+        self.rescaled_at.take_if(|(job, _)| *job == of);
+    }
 }
 
 /// What became of a process that was about to go on.
@@ -53,8 +90,9 @@ impl World {
         }
         let now = self.now();
         self.trouble.armed.retain(|armed| armed.expires > now);
-        if self.trouble.armed.len() < 6 {
-            let pairs = possible();
+        if !self.trouble.calm && self.trouble.armed.len() < 6 {
+            let pairs: Vec<_> =
+                possible().into_iter().filter(|(fault, step)| !is_of_savepoints(*fault, *step)).collect();
             let (fault, step) = *self.random.pick(&pairs).expect("there are faults");
             // What is rare is waited for longer.
             let patience = match step {
@@ -68,6 +106,48 @@ impl World {
         self.after(50 * MILLISECOND, 400 * MILLISECOND, Item::Arm);
     }
 
+    /// Somebody wants a savepoint, and mostly nothing else goes wrong until it is made, or is not.
+    pub(crate) fn calm(&mut self) {
+        self.trouble.calm = !self.random.one_in(4);
+        if self.trouble.calm {
+            self.trouble.armed.clear();
+        }
+    }
+
+    /// Chooses what goes wrong while a savepoint is made; sometimes nothing does.
+    pub(crate) fn arm_savepoint(&mut self, stop: bool) {
+        let most = self.random.below(3);
+        self.arm_steps(most, if stop { &SAVEPOINT_WITH_STOP } else { &SAVEPOINT });
+        if self.random.one_in(2) {
+            let (fault, step) = *self.random.pick(&RARE).expect("there are some");
+            self.arm_for(fault, step);
+        }
+    }
+
+    /// The same while a job starts from one, in place of earlier ones or of its own.
+    pub(crate) fn arm_restore(&mut self, succeeds: bool) {
+        let most = self.random.below(4);
+        self.arm_steps(most, if succeeds { &[Step::Succeed, Step::Restore] } else { &[Step::Restore] });
+        if succeeds && self.random.one_in(4) {
+            self.arm_for(Fault::LateEndTxn, Step::Succeed);
+        }
+    }
+
+    fn arm_steps(&mut self, most: u64, steps: &[Step]) {
+        for _ in 0..most {
+            let step = *self.random.pick(steps).expect("there are steps");
+            let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|f| f.impossible_at(step).is_none()).collect();
+            let fault = *self.random.pick(&faults).expect("there are faults");
+            self.arm_for(fault, step);
+        }
+    }
+
+    fn arm_for(&mut self, fault: Fault, step: Step) {
+        if !self.trouble.quiet {
+            self.trouble.armed.push(Armed { fault, step, expires: self.now() + 3 * SECOND });
+        }
+    }
+
     /// Makes somebody start, where a fault waits for a start and none is under way.
     fn provoke(&mut self, fault: Fault, step: Step) {
         let starts = |s: Step| s <= Step::CatchUp;
@@ -75,7 +155,7 @@ impl World {
         if !starts(step) || (under_way && self.random.one_in(2)) {
             return;
         }
-        let running = |(_, p): &(Pid, &Process)| p.alive && p.paused.is_none() && p.generation == self.generation;
+        let running = |(_, p): &(Pid, &Process)| p.alive && p.paused.is_none() && self.is_current(p);
         let running: Vec<Pid> = self.processes.iter().enumerate().filter(running).map(|(pid, _)| pid).collect();
         let Some(&pid) = self.random.pick(&running) else { return };
         let Some(at) = self.processes[pid].step else { return };
@@ -93,7 +173,8 @@ impl World {
     /// Before `pid` goes on: whether something armed hits it here.
     pub(crate) fn strike(&mut self, pid: Pid) -> Struck {
         self.late_copies(pid);
-        let Some(step) = self.processes[pid].step else { return Struck::No };
+        self.late_requests(pid);
+        let Some(step) = self.step_of(pid) else { return Struck::No };
         let fits = |armed: &Armed| armed.step == step && hits_processes(armed.fault);
         let Some(at) = self.trouble.armed.iter().position(fits) else { return Struck::No };
         if self.random.one_in(2) {
@@ -148,7 +229,7 @@ impl World {
                 self.volumes[volume].damage(&mut self.random);
             }
             Fault::TransactionTimeout => {
-                let (id, now) = (self.processes[pid].transactional_id(), self.now());
+                let (id, now) = (self.transactional_id(&self.processes[pid]), self.now());
                 if !self.log.time_out(&id, now) {
                     return false;
                 }
@@ -165,16 +246,22 @@ impl World {
     /// The faults that count later, when they have had their effect.
     fn disturb(&mut self, fault: Fault, pid: Pid, step: Step) -> bool {
         let process = &self.processes[pid];
-        let current = process.generation == self.generation;
+        let job = process.job;
+        let current = self.is_current(process);
         match fault {
             Fault::Pause if process.paused.is_none() => {
                 let length = self.settings.transaction_timeout + self.random.between(1, 1_500) * MILLISECOND;
                 self.processes[pid].paused = Some((step, self.now() + length));
             }
             Fault::Twin if current && !process.is_twin => self.start_twin(pid, step),
-            Fault::Rescale if current && self.trouble.rescaled_at.is_none() => {
-                self.trouble.rescaled_at = Some(step);
-                self.rescale();
+            Fault::Rescale
+                if current
+                    && self.jobs[job].stopped_with.is_none()
+                    && step != Step::StopSaved
+                    && self.trouble.rescaled_at.is_none() =>
+            {
+                self.trouble.rescaled_at = Some((job, step));
+                self.rescale(job);
             }
             Fault::GracefulStop if process.stop.is_none() && !process.is_twin => {
                 self.processes[pid].stop = Some(step);
@@ -184,24 +271,46 @@ impl World {
         true
     }
 
-    /// Whether a fault of requests hits the one that `pid` is making.
+    /// Where a process is, which may be publishing besides, or not know yet that it is to stop.
+    pub(crate) fn step_of(&self, pid: Pid) -> Option<Step> {
+        let process = &self.processes[pid];
+        let between = matches!(process.step, Some(Step::Open | Step::CatchUp | Step::StandStill | Step::Write));
+        match process.step {
+            Some(_) if process.stops_saved.is_some() => Some(Step::StopSaved),
+            Some(_) if process.publishing.is_some() && between => Some(Step::Publish),
+            step => step,
+        }
+    }
+
+    /// Whether a fault of requests hits the one that `pid` is making, or is made.
     pub(crate) fn strikes_call(&mut self, pid: Pid, fault: Fault) -> bool {
-        let Some(step) = self.processes[pid].step else { return false };
+        let step = self.step_of(pid);
+        let strikes = self.strikes_silently(pid, fault);
+        if let Some(step) = step.filter(|_| strikes)
+            && !matches!(fault, Fault::UnknownOutcome | Fault::LostEndTxnAnswer)
+        {
+            self.took_effect(pid, fault, step);
+        }
+        strikes
+    }
+
+    /// The same, where it takes effect later.
+    pub(crate) fn strikes_silently(&mut self, pid: Pid, fault: Fault) -> bool {
+        let Some(step) = self.step_of(pid) else { return false };
         let fits = |armed: &Armed| armed.fault == fault && armed.step == step;
         let Some(at) = self.trouble.armed.iter().position(fits) else { return false };
         if self.trouble.quiet || self.random.one_in(3) {
             return false;
         }
         self.trouble.armed.remove(at);
-        if fault != Fault::UnknownOutcome && fault != Fault::LostEndTxnAnswer {
-            self.took_effect(pid, fault, step);
-        }
         true
     }
 
-    /// Takes the step at which a late copy is wanted.
-    pub(crate) fn disarm_late_copy(&mut self) -> Option<Step> {
-        let at = self.trouble.armed.iter().position(|armed| armed.fault == Fault::LateEndTxn)?;
+    /// Takes the step at which a late copy of something is wanted that is sent in step `now`. Who ends the logs of others
+    /// does so under a name that it has then only.
+    pub(crate) fn disarm(&mut self, fault: Fault, now: Step) -> Option<Step> {
+        let fits = |armed: &Armed| armed.fault == fault && (armed.step == Step::Succeed) == (now == Step::Succeed);
+        let at = self.trouble.armed.iter().position(fits)?;
         Some(self.trouble.armed.remove(at).step)
     }
 
@@ -215,8 +324,9 @@ impl World {
 
     pub(crate) fn claimed(&mut self, pid: Pid) {
         self.event(pid, "claimed", &[]);
-        if self.processes[pid].generation == self.generation
-            && let Some(step) = self.trouble.rescaled_at.take()
+        let process = &self.processes[pid];
+        if self.is_current(process)
+            && let Some((_, step)) = self.trouble.rescaled_at.take_if(|(job, _)| *job == process.job)
         {
             self.took_effect(pid, Fault::Rescale, step);
         }
@@ -249,7 +359,7 @@ impl World {
         let until = self.now() + SECOND;
         for pid in 0..self.processes.len() {
             let process = &self.processes[pid];
-            if process.alive && (process.is_twin || process.generation < self.generation) {
+            if process.alive && (process.is_twin || !self.is_current(process)) {
                 self.after(0, SECOND, Item::Kill(pid));
             }
             if let Some((step, end)) = self.processes[pid].paused {
@@ -269,5 +379,10 @@ fn hits_processes(fault: Fault) -> bool {
             | Fault::LostRegistration
             | Fault::Hiccup
             | Fault::FailedProduce
+            | Fault::DriverDies
+            | Fault::LostRequest
+            | Fault::LostAnswer
+            | Fault::LateRequest
+            | Fault::LateAnswer
     )
 }
