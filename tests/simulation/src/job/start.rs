@@ -16,6 +16,13 @@ use std::collections::BTreeMap;
 
 /// A holder that has written nothing for this long is taken for gone.
 const SILENCE: Micros = 2 * SECOND;
+/// How changes stand that are applied: as in the runtime, those ahead of a claim are read again by a later start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Ahead,
+    Final,
+}
+
 /// How long the logs may take to become readable before the start begins anew.
 pub(super) const PATIENCE: Micros = 6 * SECOND;
 pub(super) const POLL: Micros = 4 * MILLISECOND;
@@ -46,6 +53,8 @@ pub(super) struct Starting<'a> {
     next: BTreeMap<u32, i64>,
     /// Where the logs are only ended: the last commit in each, of which the state is not wanted.
     commits: Option<BTreeMap<u32, Commit>>,
+    /// By task: what was applied ahead, up to where.
+    ahead: BTreeMap<u32, Applied>,
 }
 
 pub async fn start(ctx: &Ctx, place: &Place, attempt: u64) -> Result<Started, Failure> {
@@ -78,7 +87,7 @@ impl<'a> Starting<'a> {
         };
         let (machine, effects) = StartMachine::new(me, tasks);
         let next = place.assignment.tasks().map(|t| (t, machine.start_offset(t))).collect();
-        Self { ctx, place, machine, effects, producer: None, next, commits: None }
+        Self { ctx, place, machine, effects, producer: None, next, commits: None, ahead: BTreeMap::new() }
     }
 
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
@@ -161,10 +170,15 @@ impl<'a> Starting<'a> {
         Ok(())
     }
 
-    /// Whether any of the logs grows.
-    async fn watch(&self) -> Result<bool, Failure> {
+    /// Whether any of the logs grows. Meanwhile what is committed is replayed, ahead of the claim.
+    async fn watch(&mut self) -> Result<bool, Failure> {
         let before = self.ends().await?;
-        self.ctx.sleep(SILENCE).await;
+        let until = self.ctx.now() + SILENCE;
+        while self.ctx.now() < until {
+            if self.replay_some(Standing::Ahead).await? == 0 {
+                self.ctx.sleep(SILENCE / 8).await;
+            }
+        }
         Ok(self.ends().await? != before)
     }
 
@@ -194,20 +208,7 @@ impl<'a> Starting<'a> {
     async fn replay(&mut self) -> Result<(), Failure> {
         let deadline = self.ctx.now() + PATIENCE;
         while !self.machine.has_read_own_claims() {
-            let mut read = 0;
-            for task in self.place.assignment.tasks() {
-                let (log, next) = (self.place.topics.task_log(task), self.next[&task]);
-                let fetch = self.ctx.call(|model, _| model.fetch(log, next, Isolation::ReadCommitted, FETCH_RECORDS));
-                let fetched = fetch.await?;
-                for record in &fetched.records {
-                    self.machine.replayed(task, record.offset, &LogRecord::decode(&record.value)?)?;
-                }
-                read += fetched.next - next;
-                self.next.insert(task, fetched.next);
-                let portion = self.machine.take(task, REPLAY_BYTES);
-                self.apply(task, portion);
-            }
-            if read == 0 {
+            if self.replay_some(Standing::Final).await? == 0 {
                 // A transaction of somebody else may hold the last stable offset back; starting again scans
                 // and fences anew.
                 if self.ctx.now() > deadline {
@@ -217,21 +218,49 @@ impl<'a> Starting<'a> {
             }
         }
         for task in self.place.assignment.tasks() {
-            let portion = self.machine.take(task, 0);
-            self.apply(task, portion);
+            let ahead = self.ahead.remove(&task).map(|applied| Portion { changes: Vec::new(), applied });
+            if let Some(portion) = self.machine.take(task, 0).or(ahead) {
+                self.apply(task, portion, Standing::Final);
+            }
         }
         Ok(())
     }
 
-    fn apply(&mut self, task: u32, portion: Option<Portion>) {
-        let Some(Portion { changes, applied }) = portion else { return };
+    /// Goes on with the replay for as much as a request brings; the offsets that were passed.
+    async fn replay_some(&mut self, standing: Standing) -> Result<i64, Failure> {
+        let mut read = 0;
+        for task in self.place.assignment.tasks() {
+            let (log, next) = (self.place.topics.task_log(task), self.next[&task]);
+            let fetch = self.ctx.call(|model, _| model.fetch(log, next, Isolation::ReadCommitted, FETCH_RECORDS));
+            let fetched = fetch.await?;
+            for record in &fetched.records {
+                self.machine.replayed(task, record.offset, &LogRecord::decode(&record.value)?)?;
+            }
+            read += fetched.next - next;
+            self.next.insert(task, fetched.next);
+            if let Some(portion) = self.machine.take(task, REPLAY_BYTES) {
+                match standing {
+                    Standing::Ahead => drop(self.ahead.insert(task, portion.applied.clone())),
+                    Standing::Final => drop(self.ahead.remove(&task)),
+                }
+                self.apply(task, portion, standing);
+            }
+        }
+        Ok(read)
+    }
+
+    fn apply(&mut self, task: u32, portion: Portion, standing: Standing) {
+        let Portion { changes, applied } = portion;
         if let Some(commits) = &mut self.commits {
             commits.insert(task, applied.commit);
             return;
         }
         let changes = changes.iter().flat_map(|changes| decode_changes(changes)).collect();
         self.ctx.volume(|volume| {
-            volume.store(task).expect("opened at the start").write(changes, Some(applied));
+            volume
+                .store(task)
+                .expect("opened at the start")
+                .write(changes, Some(applied).filter(|_| standing == Standing::Final));
         });
     }
 }
