@@ -13,6 +13,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How often the workers are asked how far they are.
 const TICK: Duration = Duration::from_millis(200);
+/// How long the manifest may take. A job that is to stop stands still until it is there.
+const PUBLISHING: Duration = Duration::from_secs(60);
 /// How long a worker may take to hear that it goes on or stops. One that does not hear it goes on by itself.
 const HEARING: Duration = Duration::from_secs(10);
 
@@ -88,7 +90,9 @@ async fn drive(workers: Arc<Workers>, stop: bool, timeout: Duration, clock: &dyn
                 }
                 Effect::Abandoned { why } => {
                     let _ = all_heard(&mut answers, telling).await;
-                    return Err(Error::retry(format!("no savepoint was made, and the job goes on: {why}")));
+                    return Err(Error::retry(format!(
+                        "no savepoint was made that may be used, and the job goes on: {why}"
+                    )));
                 }
                 effect => {
                     telling += usize::from(is_told(&effect));
@@ -189,7 +193,9 @@ impl Workers {
     /// Any worker can publish; they all see the same storage.
     async fn publish(&self, tasks: Vec<TaskPart>) -> Result<String, String> {
         let body = serde_json::json!({ "location": self.location, "tasks": tasks });
-        let published: serde_json::Value = self.post(0, "publish", Some(&body)).await?;
+        let published = tokio::time::timeout(PUBLISHING, self.post(0, "publish", Some(&body))).await;
+        let published: serde_json::Value = published
+            .map_err(|_| format!("{} has not published it within {} s", self.urls[0], PUBLISHING.as_secs()))??;
         published["location"]
             .as_str()
             .map(str::to_owned)

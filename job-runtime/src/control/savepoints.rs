@@ -60,8 +60,9 @@ pub(super) async fn publish(
 ) -> Result<Json<Published>, Problem> {
     checked(&id)?;
     let Json(Publish { location, tasks }) = body.map_err(unreadable)?;
+    let parallelism = worker.pause.parallelism()?;
     let published = tokio::task::spawn_blocking(move || {
-        let manifest = Manifest::new(&worker.job, &id, worker.clock.now_millis(), tasks)?;
+        let manifest = Manifest::new(&worker.job, parallelism, &id, worker.clock.now_millis(), tasks)?;
         Ok(Published { location: manifest.publish(&location, &worker.job.kafka)? })
     });
     let published: crate::error::Result<Published> =

@@ -53,10 +53,15 @@ pub struct ManifestTable {
 }
 
 impl Manifest {
-    /// Of tasks that are a consistent cut.
-    pub fn new(job: &Job, savepoint: &str, created_at: i64, mut tasks: Vec<TaskPart>) -> Result<Self> {
+    /// Of all tasks of a job, which are a consistent cut.
+    pub fn new(
+        job: &Job,
+        parallelism: u32,
+        savepoint: &str,
+        created_at: i64,
+        mut tasks: Vec<TaskPart>,
+    ) -> Result<Self> {
         tasks.sort_by_key(|part| part.cut.task);
-        let parallelism = tasks.len() as u32;
         let cuts: Vec<_> = tasks.iter().map(|part| &part.cut).collect();
         check(parallelism, &cuts)
             .map_err(|why| Error::user_fault(format!("these tasks are no consistent savepoint: {why:?}")))?;

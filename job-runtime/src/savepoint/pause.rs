@@ -174,11 +174,15 @@ impl Pause {
         }
     }
 
-    /// Keeps it still for good: it is about to stop.
+    /// Keeps it still for good: it is about to stop. One that has not written is not the one that the savepoint is of, even if
+    /// it stands still: it has started again, and may have read on.
     pub fn keep(&self, savepoint: &str) -> Result<(), Refusal> {
         let mut state = self.state();
         let part = state.part_for(savepoint)?;
         part.must_be_still()?;
+        if part.write.is_open() {
+            return Err(Refusal::NotHeld);
+        }
         part.until = Duration::MAX;
         part.stops = true;
         Ok(())
@@ -190,6 +194,11 @@ impl Pause {
             part.until = now + LEASE;
             part.stops = false;
         }
+    }
+
+    /// Of the job that the worker runs.
+    pub fn parallelism(&self) -> Result<u32, Refusal> {
+        self.state().attempt.as_ref().map(|attempt| attempt.parallelism).ok_or(Refusal::NotRunning)
     }
 
     /// The savepoint that the worker takes part in.
@@ -431,6 +440,7 @@ mod tests {
         pause.ask("s", NOW).unwrap();
         assert_eq!(pause.keep("s"), Err(Refusal::NotStill));
         pause.committed(Some(Vec::new()));
+        assert_eq!(pause.keep("s"), Err(Refusal::NotHeld));
         let _answer = pause.hold("s").unwrap();
         let _answer = pause.write("s", "here").unwrap();
         pause.let_go("s");

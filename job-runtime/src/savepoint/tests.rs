@@ -71,7 +71,7 @@ impl Saved {
         let (savepoint, location) = ("s".to_owned(), saved.location());
         let request = WriteTasks { job: &saved.job, savepoint, location, tasks, wanted: &|| true };
         let written = write_tasks(&request, &snapshots).unwrap();
-        saved.publish(Manifest::new(&saved.job, "s", 1_000, written).unwrap()).unwrap();
+        saved.publish(Manifest::new(&saved.job, parallelism, "s", 1_000, written).unwrap()).unwrap();
         saved
     }
 
@@ -197,10 +197,11 @@ fn tasks_that_do_not_belong_together_are_not_published() {
     let mut tasks = Manifest::read(&storage).unwrap().tasks;
     let sent = BTreeMap::from([(7, BTreeMap::from([(1, 3)]))]);
     tasks[0].cut.sent = sent;
-    assert!(Manifest::new(&saved.job, "s", 0, tasks.clone()).is_err(), "three records are under way");
+    assert!(Manifest::new(&saved.job, 2, "s", 0, tasks.clone()).is_err(), "three records are under way");
     tasks[0].cut.sent.clear();
+    assert!(Manifest::new(&saved.job, 2, "s", 0, tasks[..1].to_vec()).is_err(), "a task is missing");
     tasks[0].files[0].bytes += 1;
-    let error = saved.publish(Manifest::new(&saved.job, "s", 0, tasks).unwrap()).unwrap_err();
+    let error = saved.publish(Manifest::new(&saved.job, 2, "s", 0, tasks).unwrap()).unwrap_err();
     assert!(error.to_string().contains("need the same storage"), "{error}");
 }
 
