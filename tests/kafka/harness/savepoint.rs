@@ -17,8 +17,8 @@ impl<'a> SavepointByHand<'a> {
     /// Has all workers stand still with nothing under way between them.
     pub(crate) fn pause(&self, parallelism: u32) {
         self.workers[0].until("the workers to stand still", || {
-            let cuts = self.all("pause", &Value::Null).into_iter();
-            let cuts: Vec<WorkerCut> = cuts.map(|cut| serde_json::from_value(cut).expect("a cut")).collect();
+            let cuts = self.workers.iter().map(|worker| self.cut(worker));
+            let cuts: Vec<WorkerCut> = cuts.collect::<Option<_>>()?;
             let tasks: Vec<&TaskCut> = cuts.iter().flat_map(|cut| &cut.tasks).collect();
             (cuts.iter().all(|cut| cut.paused) && check(parallelism, &tasks).is_ok()).then_some(())
         });
@@ -61,6 +61,13 @@ impl<'a> SavepointByHand<'a> {
     /// Has one worker stop.
     pub(crate) fn stop(&self, worker: usize) {
         self.ask(self.workers[worker], "stop", &Value::Null);
+    }
+
+    /// How far a worker is; None while it does not run, as one that starts again.
+    fn cut(&self, worker: &Millrace) -> Option<WorkerCut> {
+        let (code, answer) = worker.post_json(&self.path("pause"), "")?;
+        assert!(code == 200 || code == 503, "pause: {code} {answer}");
+        (code == 200).then(|| serde_json::from_str(&answer).expect("a cut"))
     }
 
     fn all(&self, step: &str, body: &Value) -> Vec<Value> {
