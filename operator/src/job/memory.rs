@@ -1,7 +1,8 @@
 //! What is remembered of jobs between reconciliations, so that others are not asked the same again. Nothing rests on it: an
 //! operator that begins anew knows none of it.
 
-use super::reconcile::{Asked, Context, Made};
+use super::facts::{Asked, Made};
+use super::reconcile::Context;
 use crate::cluster::Cluster;
 use crate::surroundings::{ReadSecrets, Surroundings};
 use k8s_openapi::jiff::Timestamp;

@@ -1,6 +1,6 @@
-//! `StreamJob`: in the order of a reconciliation. What is wanted (`wanted.rs`) and what is there (`observed.rs`) make a
-//! decision (`decide.rs`), which is written into the status and then acted upon (`reconcile.rs`) with objects that
-//! `build.rs` describes.
+//! `StreamJob`: in the order of a reconciliation. What is wanted (`wanted.rs`), what is there (`observed.rs`) and
+//! what else is known (`facts.rs`) make a decision (`decide.rs`), which is written into the status and then acted upon
+//! (`reconcile.rs`) with objects that `build.rs` describes.
 
 pub mod wanted;
 pub mod observed;
@@ -9,6 +9,7 @@ pub mod decide;
 pub mod status;
 pub mod build;
 mod memory;
+mod facts;
 pub mod reconcile;
 mod prepare;
 mod recollect;
