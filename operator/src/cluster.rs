@@ -3,7 +3,7 @@
 
 use crate::names::{self, FIELD_MANAGER, FINALIZER};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -94,6 +94,9 @@ pub trait Cluster: Send + Sync + 'static {
     fn apply(&self, namespace: &str, child: &Child) -> impl Future<Output = Result<()>> + Send;
     /// Has a StatefulSet make no pods, which takes their volumes along.
     fn scale_to_zero(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Whether volumes of the job are on their way out: their pods are gone, or they are deleted already. A StatefulSet that
+    /// is made while there are such makes no pods, and does not look again.
+    fn has_stale_claims(&self, namespace: &str, job: &str) -> impl Future<Output = Result<bool>> + Send;
     /// Deletes a StatefulSet.
     fn delete_set(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;
     /// Each by its UID, so that one by the same name that has come since stays.
@@ -213,6 +216,16 @@ impl Cluster for KubernetesCluster {
         let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"replicas": 0}}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         unless_gone(api.patch(set, &params, &patch).await)
+    }
+
+    async fn has_stale_claims(&self, namespace: &str, job: &str) -> Result<bool> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        let selected = ListParams::default().labels(&names::selector_text(job));
+        let claims = api.list_metadata(&selected).await.map_err(error)?;
+        let of_a_pod = |claim: &kube::core::ObjectMeta| {
+            claim.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.kind == "Pod"))
+        };
+        Ok(claims.iter().any(|claim| claim.metadata.deletion_timestamp.is_some() || of_a_pod(&claim.metadata)))
     }
 
     async fn delete_set(&self, namespace: &str, set: &str, uid: &str) -> Result<()> {

@@ -78,6 +78,10 @@ annotations:
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch, delete]
+# Volumes that such a StatefulSet leaves have to be gone before it is made anew.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list]
 # Pods tell how the workers are. Those of another revision of the job are deleted, since two can't work side by side.
 - apiGroups: [""]
   resources: [pods]

@@ -307,8 +307,11 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         if let Some(set) = observed.set.as_ref().filter(|set| has_other_volumes(set, &made.spec)) {
             return self.take_down(&job, set, observed).await;
         }
-        self.apply(&job, &revision, &made).await?;
         let namespace = job.namespace().unwrap_or_default();
+        if observed.set.is_none() && self.cluster.has_stale_claims(&namespace, &job.name_any()).await? {
+            return Ok(Progress::Rest(OPERATION_LOOK));
+        }
+        self.apply(&job, &revision, &made).await?;
         let mut outdated = observed.others(&names::revision(revision.incarnation, revision.generation));
         outdated.extend(observed.stopped());
         if !outdated.is_empty() {

@@ -79,6 +79,8 @@ pub(super) struct World {
     set: Option<Value>,
     /// Of the last one that was made.
     set_uid: u64,
+    /// When the volumes of one that was deleted are.
+    claims_gone: Option<Timestamp>,
     pods: Vec<SimulatedPod>,
     next_uid: u64,
     incarnations: BTreeMap<u32, Incarnation>,
@@ -440,6 +442,9 @@ impl Cluster for Shared {
                 if world.set.as_ref().is_some_and(|set| claims(set) != claims(&child.object)) {
                     return Err(ClusterError::Refused("updates to volumeClaimTemplates are forbidden".to_owned()));
                 }
+                if world.set.is_none() && world.claims_gone.is_some_and(|gone| world.now < gone) {
+                    world.violations.push("a StatefulSet is made while there are volumes of the one before".to_owned());
+                }
                 world.set_uid += u64::from(world.set.is_none());
                 world.set = Some(child.object.clone());
                 world.follow_set();
@@ -461,9 +466,16 @@ impl Cluster for Shared {
         })
     }
 
+    async fn has_stale_claims(&self, _: &str, _: &str) -> Result<bool> {
+        let world = self.lock();
+        Ok(world.claims_gone.is_some_and(|gone| world.now < gone))
+    }
+
     async fn delete_set(&self, _: &str, _: &str, uid: &str) -> Result<()> {
         self.write(|world| {
-            world.set.take_if(|_| uid == world.set_uid.to_string());
+            if world.set.take_if(|_| uid == world.set_uid.to_string()).is_some() {
+                world.claims_gone = world.now.checked_add(SignedDuration::from_secs(3)).ok();
+            }
             Ok(())
         })
     }
