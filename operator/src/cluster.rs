@@ -95,7 +95,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Has a StatefulSet make no pods, which takes their volumes along.
     fn scale_to_zero(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;
     /// Whether volumes of the job are on their way out: their pods are gone, or they are deleted already. A StatefulSet that
-    /// is made while there are such makes no pods, and does not look again.
+    /// is to make pods while there are such makes none, and does not look again.
     fn has_stale_claims(&self, namespace: &str, job: &str) -> impl Future<Output = Result<bool>> + Send;
     /// Deletes a StatefulSet.
     fn delete_set(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;

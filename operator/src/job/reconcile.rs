@@ -308,7 +308,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             return self.take_down(&job, set, observed).await;
         }
         let namespace = job.namespace().unwrap_or_default();
-        if observed.set.is_none() && self.cluster.has_stale_claims(&namespace, &job.name_any()).await? {
+        let makes_none = observed.set.as_ref().is_none_or(|set| set.replicas == 0);
+        if makes_none && self.cluster.has_stale_claims(&namespace, &job.name_any()).await? {
             return Ok(Progress::Rest(OPERATION_LOOK));
         }
         self.apply(&job, &revision, &made).await?;
