@@ -38,7 +38,8 @@ pub struct Request {
 /// Makes a savepoint and returns where it is.
 ///
 /// # Errors
-/// `Retry` where none was made, and the job goes on; `FailJob` where it is complete but must not be used.
+/// `Retry` where none was made that may be used, and the job goes on; `FailJob` where one is complete, and a worker would
+/// not stop with it.
 pub async fn make(request: Request, clock: &dyn Clock) -> Result<String> {
     choose_cryptography();
     let client = reqwest::Client::builder()

@@ -78,7 +78,7 @@ annotations:
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch, delete]
-# Volumes that such a StatefulSet leaves have to be gone before it is made anew.
+# Volumes of pods that are gone have to be gone as well before pods by the same names are made.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list]
