@@ -38,7 +38,6 @@ pub enum Origin {
 pub struct Recovered {
     pub stores: BTreeMap<u32, TaskStore>,
     pub origins: BTreeMap<u32, Origin>,
-    pub logs: BTreeMap<u32, LogRange>,
     /// Of the images that were loaded.
     pub image_bytes: u64,
     /// Tasks of which the archive has a checkpoint that is damaged.
@@ -48,32 +47,35 @@ pub struct Recovered {
 /// # Errors
 /// `RestartWorker` where the logs changed meanwhile, or can't be read to their ends yet; `FailJob` where the state
 /// is lost, or the volume is another job's.
-pub fn recover(request: &StartRequest<'_>) -> Result<Recovered> {
-    Recovery::new(request)?.run()
+pub fn recover(request: &StartRequest<'_>, logs: &BTreeMap<u32, LogRange>) -> Result<Recovered> {
+    Recovery::new(request, logs)?.run()
 }
 
 struct Recovery<'a> {
     request: &'a StartRequest<'a>,
+    /// Of all tasks, before anything was read.
+    logs: &'a BTreeMap<u32, LogRange>,
     memory: StoreMemory,
     recovered: Recovered,
 }
 
 impl<'a> Recovery<'a> {
-    fn new(request: &'a StartRequest<'a>) -> Result<Self> {
+    fn new(request: &'a StartRequest<'a>, logs: &'a BTreeMap<u32, LogRange>) -> Result<Self> {
         let tasks = request.assignment.tasks().count() as u32;
         let memory = StoreMemory::new(request.job.memory.rocksdb, tasks);
-        let (stores, origins, logs) = (BTreeMap::new(), BTreeMap::new(), ranges(request, request.assignment.tasks())?);
+        let (stores, origins) = (BTreeMap::new(), BTreeMap::new());
         remove(&request.job.state_directory.join(FILLING))?;
         Ok(Self {
             request,
+            logs,
             memory,
-            recovered: Recovered { stores, origins, logs, image_bytes: 0, damaged: BTreeSet::new() },
+            recovered: Recovered { stores, origins, image_bytes: 0, damaged: BTreeSet::new() },
         })
     }
 
     fn run(mut self) -> Result<Recovered> {
         let mut outdated = BTreeMap::new();
-        for (task, log) in self.recovered.logs.clone() {
+        for (&task, &log) in self.logs {
             let store = self.open_sound(task)?;
             let applied = store.as_ref().and_then(TaskStore::applied);
             match (base(task, applied, log)?, store) {
@@ -228,12 +230,12 @@ impl<'a> Recovery<'a> {
             }
         }
         // Whoever has the task may have replaced what the log named: then it names something newer by now.
-        if ranges(self.request, [task])?[&task] != self.recovered.logs[&task] {
+        if ranges(self.request, [task])?[&task] != self.logs[&task] {
             return Err(Error::restart_worker(format!(
                 "the checkpoints of task {task} changed while they were fetched"
             )));
         }
-        let log_start = self.recovered.logs[&task].start;
+        let log_start = self.logs[&task].start;
         Err(Error::from(ProtocolError::StateLost { task, log_start }))
     }
 

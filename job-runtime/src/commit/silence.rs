@@ -3,6 +3,7 @@
 use super::recover::ranges;
 use super::start::StartRequest;
 use crate::error::Result;
+use millrace_protocol::recover::LogRange;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,9 +19,13 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn now(request: &StartRequest<'_>) -> Result<Self> {
-        let logs = ranges(request, request.assignment.tasks())?;
-        let by_task = logs.into_iter().map(|(task, log)| (task, log.end)).collect();
-        Ok(Self { at: request.clock.monotonic(), by_task })
+        Ok(Self::of(&ranges(request, request.assignment.tasks())?, request))
+    }
+
+    /// Of logs that were just asked for.
+    pub(super) fn of(logs: &BTreeMap<u32, LogRange>, request: &StartRequest<'_>) -> Self {
+        let by_task = logs.iter().map(|(&task, log)| (task, log.end)).collect();
+        Self { at: request.clock.monotonic(), by_task }
     }
 
     /// Whether nothing was written between the two.

@@ -4,7 +4,7 @@
 use super::covers::tail_bytes;
 use super::lanes::{Hand, put_beside};
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
-use super::recover::{Origin, Recovered, recover};
+use super::recover::{Origin, Recovered, ranges, recover};
 use super::silence::{Ends, SILENCE};
 use super::succession::succeed;
 use crate::archive::Archive;
@@ -74,8 +74,9 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let topic = request.job.identity.log_topic();
     log::ensure_topic(request.admin, request.clock, request.job, &topic, request.assignment.parallelism)?;
     // If another holder has to be waited for, it is while its state is read.
-    let ends = Ends::now(request)?;
-    let Recovered { mut stores, origins, logs, image_bytes, damaged } = recover(request)?;
+    let logs = ranges(request, request.assignment.tasks())?;
+    let ends = Ends::of(&logs, request);
+    let Recovered { mut stores, origins, image_bytes, damaged } = recover(request, &logs)?;
     let savepoint = load_savepoint(request, &mut stores)?;
     let attempt = uuid::Uuid::new_v4().to_string();
     let me = Claimant {
