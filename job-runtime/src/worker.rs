@@ -129,7 +129,7 @@ struct Supervisor {
 impl Supervisor {
     fn run(&self) -> Result<Outcome> {
         let outcome = self.run_attempts();
-        self.control.pause.end();
+        self.control.pause.machine().end();
         outcome
     }
 
@@ -142,7 +142,7 @@ impl Supervisor {
             }
             let commits = self.control.metrics.commits.get();
             self.control.metrics.set_phase(Phase::Restoring);
-            self.control.pause.end();
+            self.control.pause.machine().end();
             let error = match self.await_entry().and_then(|()| self.attempt()) {
                 Ok(outcome) => {
                     let finished = outcome == Outcome::Finished;
@@ -405,7 +405,7 @@ impl Supervisor {
         started.producer.begin()?;
         drop(started.producer);
         self.control.metrics.set_well(Phase::Running);
-        self.control.pause.begin(&coordinator.attempt, generation, assignment.parallelism);
+        self.control.pause.machine().begin(&coordinator.attempt, generation, assignment.parallelism);
         let mut handles = Vec::new();
         for (index, thread) in pipeline.threads.into_iter().enumerate() {
             let spawned = std::thread::Builder::new().name(format!("tasks-{index}")).spawn(move || thread.run());

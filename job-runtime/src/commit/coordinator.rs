@@ -207,7 +207,7 @@ impl Coordinator<'_> {
         }
         self.tend_held(progressing);
         if progressing.held.is_none()
-            && let Some(request) = self.pause.take_hold()
+            && let Some(request) = self.pause.machine().take_hold()
         {
             progressing.hold = Some(request);
             return Ok(Event::CheckpointRequested);
@@ -231,7 +231,7 @@ impl Coordinator<'_> {
             Effect::Commit { epoch, release } => {
                 let retried = self.commit(release)?;
                 self.gate.set_committed(epoch);
-                self.pause.committed(still(&progressing.prepared));
+                self.pause.machine().committed(still(&progressing.prepared));
                 let (at, now) = (self.clock.now_millis(), self.clock.monotonic());
                 self.metrics.committed(at, (now - progressing.ended_at).as_secs_f64());
                 self.covers.committed(at);
@@ -241,7 +241,7 @@ impl Coordinator<'_> {
                 self.under_way.end();
                 if reuse {
                     // What was committed before still holds.
-                    self.pause.committed(still(&progressing.prepared));
+                    self.pause.machine().committed(still(&progressing.prepared));
                     progressing.prepared.clear();
                 } else {
                     self.produced.store(0, Ordering::Relaxed);
@@ -339,14 +339,15 @@ impl Coordinator<'_> {
     /// Passes requests on to who holds the tasks, and lets go of what nobody wants any more.
     fn tend_held(&self, progressing: &mut Progressing) {
         let Some(held) = &mut progressing.held else { return };
-        if let Some(request) = self.pause.take_write(held.savepoint()) {
+        let request = self.pause.machine().take_write(held.savepoint());
+        if let Some(request) = request {
             held.write(request);
         }
-        if !self.pause.wants(held.savepoint()) {
+        if !self.pause.machine().wants(held.savepoint()) {
             held.give_up();
         }
         if held.has_ended() {
-            self.pause.let_go(held.savepoint());
+            self.pause.machine().let_go(held.savepoint());
             progressing.held = None;
         }
     }

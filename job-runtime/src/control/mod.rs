@@ -83,7 +83,7 @@ async fn metrics(State(worker): State<Worker>) -> Response {
 }
 
 async fn status(State(worker): State<Worker>) -> Json<Status> {
-    Json(Status { savepoint: worker.pause.savepoint(), ..worker.metrics.status() })
+    Json(Status { savepoint: worker.pause.machine().savepoint().cloned(), ..worker.metrics.status() })
 }
 
 async fn openapi() -> Response {

@@ -33,12 +33,12 @@ pub(super) struct Published {
 
 pub(super) async fn pause(State(worker): State<Worker>, Path(id): Path<String>) -> Result<Json<WorkerCut>, Problem> {
     checked(&id)?;
-    Ok(Json(worker.pause.ask(&id, worker.clock.monotonic())?))
+    Ok(Json(worker.pause.machine().ask(&id, worker.clock.monotonic())?))
 }
 
 pub(super) async fn hold(State(worker): State<Worker>, Path(id): Path<String>) -> Result<Json<WorkerCut>, Problem> {
     checked(&id)?;
-    let answer = worker.pause.hold(&id)?;
+    let answer = worker.pause.hold(id)?;
     Ok(Json(answer.await.map_err(gone)??))
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn write(
 ) -> Result<Json<WorkerPart>, Problem> {
     checked(&id)?;
     let Json(Write { location }) = body.map_err(unreadable)?;
-    let answer = worker.pause.write(&id, &location)?;
+    let answer = worker.pause.write(&id, location)?;
     Ok(Json(answer.await.map_err(gone)??))
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn publish(
 ) -> Result<Json<Published>, Problem> {
     checked(&id)?;
     let Json(Publish { location, tasks }) = body.map_err(unreadable)?;
-    let parallelism = worker.pause.parallelism()?;
+    let parallelism = worker.pause.machine().parallelism()?;
     let published = tokio::task::spawn_blocking(move || {
         let manifest = Manifest::new(&worker.job, parallelism, &id, worker.clock.now_millis(), tasks)?;
         Ok(Published { location: manifest.publish(&location, &worker.job.kafka)? })
@@ -72,20 +72,21 @@ pub(super) async fn publish(
 
 pub(super) async fn resume(State(worker): State<Worker>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     checked(&id)?;
-    worker.pause.resume(&id);
+    worker.pause.machine().resume(&id);
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn abandon(State(worker): State<Worker>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     checked(&id)?;
-    worker.pause.abandon(&id);
+    worker.pause.machine().abandon(&id);
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn stop(State(worker): State<Worker>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     checked(&id)?;
-    worker.pause.keep(&id)?;
-    worker.stop.make_for_good().inspect_err(|_| worker.pause.keep_no_longer(&id, worker.clock.monotonic()))?;
+    worker.pause.machine().keep(&id)?;
+    let go_on = |_: &_| worker.pause.machine().keep_no_longer(&id, worker.clock.monotonic());
+    worker.stop.make_for_good().inspect_err(go_on)?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -126,7 +126,7 @@ fn a_savepoint_goes_step_by_step() {
     let served = Served::start(Access::Loopback);
     let step = |step: &str, body: &str| served.post(&format!("/api/v1/savepoints/s-1/{step}"), body);
     assert_eq!(step("pause", "").0, 503, "it does not run");
-    served.worker.pause.begin("start", 1, 1);
+    served.worker.pause.machine().begin("start", 1, 1);
     let (code, cut) = step("pause", "");
     assert_eq!((code, &cut["paused"], &cut["attempt"]), (200, &false.into(), &"start".into()));
     let status: serde_json::Value = serde_json::from_str(&served.get("/api/v1/status").2).expect("JSON");
@@ -137,7 +137,7 @@ fn a_savepoint_goes_step_by_step() {
     assert_eq!((code, &problem["status"]), (409, &409.into()), "{problem}");
     assert_eq!(step("stop", "").0, 409);
     assert_eq!(served.post("/api/v1/savepoints/other/pause", "").0, 409);
-    served.worker.pause.committed(Some(Vec::new()));
+    served.worker.pause.machine().committed(Some(Vec::new()));
     assert_eq!(step("pause", "").1["paused"], true);
     assert_eq!(step("resume", "").0, 204);
     assert_eq!(step("resume", "").0, 204, "it goes on already");
@@ -145,7 +145,10 @@ fn a_savepoint_goes_step_by_step() {
     assert_eq!(step("abandon", "").0, 204);
     let next = |step: &str| served.post(&format!("/api/v1/savepoints/s-2/{step}"), "");
     assert_eq!(next("pause").0, 200);
-    served.worker.pause.committed(Some(Vec::new()));
+    served.worker.pause.machine().committed(Some(Vec::new()));
+    assert_eq!(next("stop").0, 409, "it has written nothing");
+    let _held = served.worker.pause.hold("s-2".into()).expect("it stands still");
+    let _written = served.worker.pause.write(&"s-2".into(), "here".into()).expect("it holds its tasks");
     assert_eq!(next("stop").0, 202);
     assert_eq!(next("resume").0, 204);
     assert_eq!(next("pause").1["paused"], true, "it stops, whoever wants it to go on");
@@ -164,7 +167,10 @@ fn a_bad_request_says_what_is_wrong() {
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(code == 400 && detail.contains(expected), "{path} {body}: {code} {problem}");
     }
-    let (code, problem) = served.post("/api/v1/savepoints/s/publish", r#"{"location": "s3://", "tasks": []}"#);
+    let nowhere = r#"{"location": "s3://", "tasks": []}"#;
+    assert_eq!(served.post("/api/v1/savepoints/s/publish", nowhere).0, 503, "it does not run");
+    served.worker.pause.machine().begin("start", 1, 1);
+    let (code, problem) = served.post("/api/v1/savepoints/s/publish", nowhere);
     assert_eq!(code, 422, "{problem}");
 }
 

@@ -58,7 +58,7 @@ impl HeldTasks {
         Ok((held_tasks, Holding { stores, held }))
     }
 
-    pub fn savepoint(&self) -> &str {
+    pub fn savepoint(&self) -> &String {
         &self.savepoint
     }
 

@@ -2,10 +2,10 @@
 //! does: the tasks compute on while a commit is under way, and what they write is held back.
 
 use super::images::Images;
-use super::pause::{Pause, Phase, Reply};
+use super::pause::{Pause, Waiting};
 use super::producer::{CommitOutcome, Ending, Producer};
 use super::rows::{Message, Row};
-use super::saving::{CommittedTask, Held};
+use super::saving::Held;
 use super::start::Started;
 use super::task::{Leaving, Prepared, Task, exchange_offset};
 use super::worker::{Failure, Place};
@@ -13,6 +13,7 @@ use super::{EXCHANGES, SOURCE};
 use crate::log::{Isolation, LogError, Micros, TopicPartition};
 use crate::world::{Ctx, MILLISECOND, Step};
 use millrace_protocol::epoch::{Effect, EpochMachine, EpochSettings, Event};
+use millrace_protocol::pause::{CommittedTask, Phase};
 use millrace_protocol::record::{Commit, LogRecord, Release};
 use millrace_protocol::replay::Applied;
 use millrace_protocol::savepoint::TaskCut;
@@ -62,13 +63,9 @@ struct Running<'a> {
     /// Something came from a source in this epoch.
     fed: bool,
     /// A savepoint's request to hold the tasks, until the checkpoint that it waits for.
-    hold: Option<Reply>,
+    hold: Option<Waiting>,
     held: Option<Held>,
     outcome: Option<Outcome>,
-}
-
-fn time(now: Micros) -> Duration {
-    Duration::from_micros(now)
 }
 
 pub async fn run(ctx: &Ctx, place: &Place, started: Started) -> Result<Outcome, Failure> {
@@ -76,12 +73,12 @@ pub async fn run(ctx: &Ctx, place: &Place, started: Started) -> Result<Outcome, 
     let machine = EpochMachine::new(
         EpochSettings {
             tasks: started.claims.len() as u32,
-            commit_interval: time(settings.commit_interval),
-            checkpoint_interval: time(settings.checkpoint_interval),
+            commit_interval: Duration::from_micros(settings.commit_interval),
+            checkpoint_interval: Duration::from_micros(settings.checkpoint_interval),
             epoch_bytes: 6_000,
             pending_bytes: 16_000,
         },
-        time(ctx.now()),
+        ctx.time(),
     );
     let restore = |(&task, &claim): (&u32, &i64)| {
         let (state, commit) = ctx.volume(|volume| {
@@ -130,7 +127,10 @@ impl Running<'_> {
     async fn run(&mut self) -> Result<Outcome, Failure> {
         let mut stop_seen = false;
         loop {
-            self.paused = self.ctx.pause(|pause| pause.is_wanted(self.ctx.now()));
+            self.paused = self.ctx.pause(|pause| {
+                pause.expire(self.ctx.time());
+                pause.is_wanted()
+            });
             self.tend_held();
             self.enter_step();
             let event = if let Some(retried) = self.committed()? {
@@ -138,8 +138,8 @@ impl Running<'_> {
             } else if !stop_seen && self.ctx.stop_requested() {
                 stop_seen = true;
                 Event::StopRequested
-            } else if let Some(reply) = self.take_hold() {
-                self.hold = Some(reply);
+            } else if let Some(waiting) = self.take_hold() {
+                self.hold = Some(waiting);
                 Event::CheckpointRequested
             } else {
                 Event::Tick { produced: self.producer.produced }
@@ -191,19 +191,19 @@ impl Running<'_> {
             Phase::Stops => Step::StopSaved,
             _ if self.hold.is_some() => Step::Hold,
             _ if between && self.held.is_some() => Step::Write,
-            Phase::HasWritten if between => Step::Publish,
+            Phase::Writes if between => Step::Publish,
             Phase::StandsStill if between => Step::StandStill,
             _ => step,
         }));
     }
 
     async fn step(&mut self, event: Event) -> Result<(), Failure> {
-        let mut effects: VecDeque<Effect> = self.machine.step(event, time(self.ctx.now())).into();
+        let mut effects: VecDeque<Effect> = self.machine.step(event, self.ctx.time()).into();
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::EndEpoch { heartbeat, .. } => {
                     for prepared in self.end_epoch(heartbeat) {
-                        effects.extend(self.machine.step(prepared, time(self.ctx.now())));
+                        effects.extend(self.machine.step(prepared, self.ctx.time()));
                     }
                 }
                 Effect::Commit { release, .. } => self.commit(release).await?,
@@ -402,8 +402,8 @@ impl Running<'_> {
             return Ok(());
         }
         self.checkpoint().await?;
-        if let Some(reply) = self.hold.take() {
-            self.held = Held::hold(self.ctx, reply, held);
+        if let Some(waiting) = self.hold.take() {
+            self.held = Held::hold(self.ctx, waiting, held);
         }
         Ok(())
     }
@@ -411,7 +411,7 @@ impl Running<'_> {
     // ---- savepoints
 
     /// The request to hold the tasks; a worker that commits takes none, nor one that holds them already.
-    fn take_hold(&self) -> Option<Reply> {
+    fn take_hold(&self) -> Option<Waiting> {
         if self.committing.is_some() || self.hold.is_some() || self.held.is_some() {
             return None;
         }

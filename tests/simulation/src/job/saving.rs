@@ -1,25 +1,18 @@
 //! A worker's tasks as a savepoint's cut has them: held as copies of their stores, and written file by file while the
 //! worker goes on; what the runtime's `savepoint/held.rs` and `savepoint/write.rs` do on a thread of their own.
 
-use super::pause::Reply;
+use super::pause::Waiting;
 use super::rows::encode_changes;
 use crate::disk::{Change, Key, Value};
 use crate::storage::SavepointId;
 use crate::world::Ctx;
 use crate::world::messages::Told;
-use millrace_protocol::record::Commit;
-use millrace_protocol::savepoint::{TaskCut, TaskPart};
+use millrace_protocol::pause::CommittedTask;
+use millrace_protocol::savepoint::TaskPart;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Files that are written before the worker does something else.
 const FILES_AT_ONCE: usize = 2;
-
-/// A task that is to be written, at a commit.
-#[derive(Clone, Debug)]
-pub struct CommittedTask {
-    pub cut: TaskCut,
-    pub commit: Commit,
-}
 
 /// A table of a task, which becomes a file.
 struct Table {
@@ -33,7 +26,7 @@ pub struct Held {
     tables: VecDeque<Table>,
     parts: Vec<TaskPart>,
     /// Who waits for what is written.
-    write: Option<Reply>,
+    write: Option<Waiting>,
 }
 
 fn tables(task: u32, entries: BTreeMap<Key, Value>) -> Vec<Table> {
@@ -45,39 +38,43 @@ fn tables(task: u32, entries: BTreeMap<Key, Value>) -> Vec<Table> {
 impl Held {
     /// Holds the tasks as their stores are now, and says so. None where somebody has moved, or a store is of another
     /// commit.
-    pub fn hold(ctx: &Ctx, reply: Reply, tasks: Option<Vec<CommittedTask>>) -> Option<Self> {
+    pub fn hold(ctx: &Ctx, waiting: Waiting, tasks: Option<Vec<CommittedTask>>) -> Option<Self> {
         let Some(tasks) = tasks else {
-            ctx.reply(reply, Err("something moved in the worker"));
+            ctx.reply(waiting, Err("something moved in the worker"));
             return None;
         };
-        let mut held = Self { savepoint: reply.savepoint, tables: VecDeque::new(), parts: Vec::new(), write: None };
+        let mut held = Self { savepoint: waiting.savepoint(), tables: VecDeque::new(), parts: Vec::new(), write: None };
         for CommittedTask { cut, commit } in tasks {
             let (sequence, entries) = ctx.volume(|volume| {
                 let store = volume.store(cut.task).expect("opened at the start");
                 (store.applied().map(|applied| applied.commit.sequence), store.entries())
             });
             if sequence != Some(commit.sequence) {
-                ctx.reply(reply, Err("the checkpoint is of another commit"));
-                ctx.pause(|pause| pause.let_go(reply.savepoint));
+                ctx.reply(waiting, Err("the checkpoint is of another commit"));
+                ctx.pause(|pause| pause.let_go(&held.savepoint));
                 return None;
             }
             held.tables.extend(tables(cut.task, entries));
             held.parts.push(TaskPart { cut, commit, files: Vec::new() });
         }
         let cut = ctx.pause(|pause| pause.cut(held.parts.iter().map(|part| part.cut.clone()).collect()));
-        ctx.reply(reply, cut.map(Told::Cut).ok_or("the worker has started again"));
+        ctx.reply(waiting, cut.map(Told::Cut).ok_or("the worker has started again"));
         Some(held)
     }
 
     /// Writes some of what is held, if that is wanted. Returns whether there is more to do.
     pub fn tend(&mut self, ctx: &Ctx) -> bool {
-        self.write = self.write.or_else(|| ctx.pause(|pause| pause.take_write(self.savepoint)));
-        let waits = self.write.is_none_or(|reply| ctx.is_waited_for(reply));
-        if !ctx.pause(|pause| pause.wants(self.savepoint)) || !waits {
-            self.write.into_iter().for_each(|reply| ctx.reply(reply, Err("nobody wanted the savepoint any more")));
+        if self.write.is_none() {
+            self.write = ctx.pause(|pause| pause.take_write(&self.savepoint));
+        }
+        let waits = self.write.is_none() || ctx.is_made(self.savepoint);
+        if !ctx.pause(|pause| pause.wants(&self.savepoint)) || !waits {
+            self.write = None;
             return self.ended(ctx);
         }
-        let Some(reply) = self.write else { return true };
+        if self.write.is_none() {
+            return true;
+        }
         for _ in 0..FILES_AT_ONCE {
             let Some(table) = self.tables.pop_front() else { break };
             self.write_table(ctx, table);
@@ -86,7 +83,9 @@ impl Held {
             return true;
         }
         let part = ctx.pause(|pause| pause.part(std::mem::take(&mut self.parts)));
-        ctx.reply(reply, part.map(Told::Part).ok_or("the worker has started again"));
+        if let Some(waiting) = self.write.take() {
+            ctx.reply(waiting, part.map(Told::Part).ok_or("the worker has started again"));
+        }
         self.ended(ctx)
     }
 
@@ -98,7 +97,7 @@ impl Held {
     }
 
     fn ended(&self, ctx: &Ctx) -> bool {
-        ctx.pause(|pause| pause.let_go(self.savepoint));
+        ctx.pause(|pause| pause.let_go(&self.savepoint));
         false
     }
 }

@@ -5,11 +5,13 @@ use super::driver::Driver;
 use super::jobs::JobId;
 use super::process::{Process, Publishing};
 use super::{Fault, Item, MILLISECOND, Pid, SECOND, Step, World};
-use crate::job::pause::{About, Refusal, Reply};
+use crate::job::pause::{About, Reply, Waiting};
 use crate::log::Micros;
 use crate::storage::{Manifest, SavepointId};
+use millrace_protocol::pause::Refusal;
 use millrace_protocol::savepoint::{TaskPart, WorkerCut, WorkerPart};
 use std::rc::Rc;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -103,36 +105,35 @@ impl World {
             self.at(until.max(self.now() + MILLISECOND), Item::Request(request));
             return;
         }
-        let reply = |about| Reply { savepoint, worker, about };
-        let now = self.now();
+        let gone = self.gone.clone();
+        let waiting = |about| Waiting::new(Reply { savepoint, worker, about }, &gone);
+        let now = Duration::from_micros(self.now());
         let pause = &mut self.processes[pid].pause;
-        let told: Result<Option<Told>, Refusal> = match ask {
-            Ask::StandStill => pause.ask(savepoint, now).map(|cut| Some(Told::Cut(cut))),
-            Ask::Hold => pause.hold(reply(About::Hold)).map(|()| None),
-            Ask::Write => pause.write(reply(About::Write)).map(|()| None),
+        let told: Result<Option<Told>, Refusal<SavepointId>> = match ask {
+            Ask::StandStill => pause.ask(&savepoint, now).map(|cut| Some(Told::Cut(cut))),
+            Ask::Hold => pause.hold(&savepoint, || waiting(About::Hold)).map(|()| None),
+            Ask::Write => pause.write(&savepoint, || waiting(About::Write)).map(|()| None),
             Ask::Publish(parts) => {
                 let parts = parts.clone();
-                pause.waits(reply(About::Publish));
-                self.processes[pid].publishing = Some(Publishing { reply: reply(About::Publish), parts });
+                self.processes[pid].publishing = Some(Publishing { waiting: waiting(About::Publish), parts });
                 // It looks whether everything is there, in a store that may be slow.
                 let longest = if self.random.one_in(3) { 2_500 } else { 60 };
                 self.after(5 * MILLISECOND, longest * MILLISECOND, Item::Publish(pid));
                 Ok(None)
             }
             Ask::Resume => {
-                pause.resume(savepoint);
+                pause.resume(&savepoint);
                 Ok(Some(Told::Heard))
             }
             Ask::Abandon => {
-                pause.abandon(savepoint);
+                pause.abandon(&savepoint);
                 Ok(Some(Told::Heard))
             }
-            Ask::Stop => pause.keep(savepoint).map(|()| {
+            Ask::Stop => pause.keep(&savepoint).map(|()| {
                 self.processes[pid].stops_saved = Some(savepoint);
                 Some(Told::Heard)
             }),
         };
-        self.refuse_gone(pid);
         let told = match told {
             Ok(None) => return,
             Ok(Some(told)) => Ok(told),
@@ -163,10 +164,8 @@ impl World {
     // ---- answers
 
     /// A request that has waited for the worker is answered.
-    pub(crate) fn reply(&mut self, pid: Pid, reply: Reply, told: Result<Told, &str>) {
-        if self.processes[pid].pause.answered(reply) {
-            self.send_reply(Some(pid), reply, told.map_err(str::to_owned));
-        }
+    pub(crate) fn reply(&mut self, pid: Pid, waiting: Waiting, told: Result<Told, &str>) {
+        self.send_reply(Some(pid), waiting.answer(), told.map_err(str::to_owned));
     }
 
     fn send_reply(&mut self, pid: Option<Pid>, reply: Reply, told: Result<Told, String>) {
@@ -179,8 +178,9 @@ impl World {
     }
 
     /// Tells those whose requests nobody will answer any more.
-    pub(crate) fn refuse_gone(&mut self, pid: Pid) {
-        for reply in self.processes[pid].pause.take_gone() {
+    pub(crate) fn refuse_gone(&mut self) {
+        let gone = std::mem::take(&mut *self.gone.borrow_mut());
+        for reply in gone {
             self.send_reply(None, reply, Err("the worker has ended or given the savepoint up".to_owned()));
         }
     }
@@ -222,10 +222,9 @@ impl World {
             self.at(until.max(self.now() + MILLISECOND), Item::Publish(pid));
             return;
         }
-        let Some(Publishing { reply, parts }) = self.processes[pid].publishing.clone() else { return };
-        let told = self.write_manifest(pid, reply.savepoint, &parts);
-        self.reply(pid, reply, told.as_ref().map(|()| Told::Published).map_err(String::as_str));
-        self.processes[pid].publishing = None;
+        let Some(Publishing { waiting, parts }) = self.processes[pid].publishing.take() else { return };
+        let told = self.write_manifest(pid, waiting.savepoint(), &parts);
+        self.reply(pid, waiting, told.as_ref().map(|()| Told::Published).map_err(String::as_str));
     }
 
     fn write_manifest(&mut self, pid: Pid, savepoint: SavepointId, parts: &[TaskPart]) -> Result<(), String> {
@@ -237,10 +236,10 @@ impl World {
 
     /// A process that was to publish dies: the manifest may be there all the same.
     pub(crate) fn publishes_no_more(&mut self, pid: Pid) {
-        let Some(Publishing { reply, parts }) = self.processes[pid].publishing.take() else { return };
+        let Some(Publishing { waiting, parts }) = self.processes[pid].publishing.take() else { return };
         if self.random.one_in(2) {
             // Nobody hears how it went.
-            let _ = self.write_manifest(pid, reply.savepoint, &parts);
+            let _ = self.write_manifest(pid, waiting.savepoint(), &parts);
         }
     }
 }

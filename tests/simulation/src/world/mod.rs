@@ -20,6 +20,7 @@ pub use run::{Report, simulate};
 
 use crate::disk::Volume;
 use crate::job::SOURCE;
+use crate::job::pause::Gone;
 use crate::log::{Log, Micros};
 use crate::random::Random;
 use crate::storage::{SavepointId, Storage};
@@ -105,6 +106,8 @@ pub struct World {
     pub(crate) jobs: Vec<Job>,
     pub(crate) savepoints: Savepoints,
     pub(crate) late_requests: Vec<LateRequest>,
+    /// Requests that waited for workers who are no more.
+    pub(crate) gone: Gone,
     /// Once the input is closed: it ends where it is.
     pub(crate) closed: bool,
     /// By source partition: the latest time of a row.
@@ -133,6 +136,7 @@ impl World {
             jobs: Vec::new(),
             savepoints: Savepoints::default(),
             late_requests: Vec::new(),
+            gone: Gone::default(),
             closed: false,
             times: vec![0; settings.sources as usize],
             queue: BTreeMap::new(),

@@ -5,7 +5,7 @@ use super::messages::Told;
 use super::network::EndTxn;
 use super::{Fault, MILLISECOND, Pid, Settings, Step, World};
 use crate::disk::Volume;
-use crate::job::pause::{Pause, Reply};
+use crate::job::pause::{Pause, Waiting};
 use crate::log::{Log, LogError, Micros, ProducerId, Result};
 use crate::storage::{SavepointId, Storage};
 use millrace_protocol::savepoint::TaskPart;
@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// A worker's process.
 pub(crate) struct Process {
@@ -44,9 +45,8 @@ pub(crate) struct Process {
 }
 
 /// A request to make a savepoint of what all have written.
-#[derive(Clone)]
 pub(crate) struct Publishing {
-    pub reply: Reply,
+    pub waiting: Waiting,
     pub parts: Rc<Vec<TaskPart>>,
 }
 
@@ -86,6 +86,11 @@ impl Ctx {
 
     pub fn now(&self) -> Micros {
         self.clock.get()
+    }
+
+    /// The same, as the protocol's machines take it.
+    pub fn time(&self) -> Duration {
+        Duration::from_micros(self.now())
     }
 
     pub async fn sleep(&self, duration: Micros) {
@@ -157,20 +162,17 @@ impl Ctx {
     // ---- savepoints
 
     pub fn pause<T>(&self, use_it: impl FnOnce(&mut Pause) -> T) -> T {
-        let mut world = self.world.borrow_mut();
-        let used = use_it(&mut world.processes[self.pid].pause);
-        world.refuse_gone(self.pid);
-        used
+        use_it(&mut self.world.borrow_mut().processes[self.pid].pause)
     }
 
     /// Answers a request that has waited for the worker.
-    pub fn reply(&self, reply: Reply, told: std::result::Result<Told, &str>) {
-        self.world.borrow_mut().reply(self.pid, reply, told);
+    pub fn reply(&self, waiting: Waiting, told: std::result::Result<Told, &str>) {
+        self.world.borrow_mut().reply(self.pid, waiting, told);
     }
 
-    /// Whether whoever has asked still waits for the answer.
-    pub fn is_waited_for(&self, reply: Reply) -> bool {
-        self.world.borrow().savepoints.drivers.contains_key(&reply.savepoint)
+    /// Whether whoever has asked still waits for answers.
+    pub fn is_made(&self, savepoint: SavepointId) -> bool {
+        self.world.borrow().savepoints.drivers.contains_key(&savepoint)
     }
 
     pub fn storage<T>(&self, use_it: impl FnOnce(&mut Storage) -> T) -> T {

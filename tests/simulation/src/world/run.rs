@@ -88,6 +88,7 @@ pub fn simulate(seed: u64, prints: bool) -> Report {
     while !run.is_over() {
         let Some(item) = run.world.borrow_mut().next() else { break };
         run.happen(item);
+        run.world.borrow_mut().refuse_gone();
     }
     run.lives.clear();
     run.report()

@@ -5,7 +5,7 @@ use super::jobs::{Job, JobId};
 use super::process::Process;
 use super::{Fault, Item, MILLISECOND, Pid, SECOND, Step, World};
 use crate::disk::Volume;
-use crate::job::pause::Pause;
+use crate::job::pause::{LEASE, Pause};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
@@ -68,7 +68,7 @@ impl World {
             paused: None,
             stop: None,
             stops_saved: None,
-            pause: Pause::default(),
+            pause: Pause::new(LEASE),
             publishing: None,
             twin_at: start.twin_at,
             is_twin: start.twin_at.is_some(),
@@ -115,7 +115,6 @@ impl World {
         self.event(pid, "died", &[]);
         self.publishes_no_more(pid);
         self.processes[pid].pause.end();
-        self.refuse_gone(pid);
         self.network.held.iter_mut().filter(|held| held.copy.sender == pid).for_each(|held| held.over = true);
     }
 
