@@ -4,6 +4,7 @@
 use crate::names::{self, FIELD_MANAGER, FINALIZER};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -92,11 +93,13 @@ pub trait Cluster: Send + Sync + 'static {
         freshness: Freshness,
     ) -> impl Future<Output = Result<Children>> + Send;
     fn apply(&self, namespace: &str, child: &Child) -> impl Future<Output = Result<()>> + Send;
-    /// Has a StatefulSet make no pods, which takes their volumes along.
+    /// Has a StatefulSet make no pods; their volumes stay.
     fn scale_to_zero(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;
     /// Whether volumes of the job are on their way out: their pods are gone, or they are deleted already. A StatefulSet that
     /// is to make pods while there are such makes none, and does not look again.
     fn has_stale_claims(&self, namespace: &str, job: &str) -> impl Future<Output = Result<bool>> + Send;
+    /// Deletes the volumes of a job's pods from an ordinal on.
+    fn delete_claims(&self, namespace: &str, job: &str, from: u32) -> impl Future<Output = Result<()>> + Send;
     /// Deletes a StatefulSet.
     fn delete_set(&self, namespace: &str, set: &str, uid: &str) -> impl Future<Output = Result<()>> + Send;
     /// Each by its UID, so that one by the same name that has come since stays.
@@ -164,6 +167,13 @@ impl KubernetesCluster {
     fn savepoints(&self, namespace: &str) -> Api<Savepoint> {
         Api::namespaced(self.client.clone(), namespace)
     }
+
+    async fn claims(&self, namespace: &str, job: &str) -> Result<Vec<ObjectMeta>> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        let selected = ListParams::default().labels(&names::selector_text(job));
+        let claims = api.list_metadata(&selected).await.map_err(error)?;
+        Ok(claims.into_iter().map(|claim| claim.metadata).collect())
+    }
 }
 
 impl Cluster for KubernetesCluster {
@@ -213,19 +223,30 @@ impl Cluster for KubernetesCluster {
 
     async fn scale_to_zero(&self, namespace: &str, set: &str, uid: &str) -> Result<()> {
         let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
-        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"replicas": 0}}));
+        let policy = json!({"whenScaled": "Retain"});
+        let spec = json!({"replicas": 0, "persistentVolumeClaimRetentionPolicy": policy});
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": spec}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         unless_gone(api.patch(set, &params, &patch).await)
     }
 
     async fn has_stale_claims(&self, namespace: &str, job: &str) -> Result<bool> {
-        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        let selected = ListParams::default().labels(&names::selector_text(job));
-        let claims = api.list_metadata(&selected).await.map_err(error)?;
-        let of_a_pod = |claim: &kube::core::ObjectMeta| {
+        let of_a_pod = |claim: &ObjectMeta| {
             claim.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.kind == "Pod"))
         };
-        Ok(claims.iter().any(|claim| claim.metadata.deletion_timestamp.is_some() || of_a_pod(&claim.metadata)))
+        let claims = self.claims(namespace, job).await?;
+        Ok(claims.iter().any(|claim| claim.deletion_timestamp.is_some() || of_a_pod(claim)))
+    }
+
+    async fn delete_claims(&self, namespace: &str, job: &str, from: u32) -> Result<()> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        for claim in self.claims(namespace, job).await? {
+            let (name, uid) = (claim.name.unwrap_or_default(), claim.uid.unwrap_or_default());
+            if names::ordinal_of_claim(&name, job).is_some_and(|ordinal| ordinal >= from) {
+                delete(&api, &name, &uid).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn delete_set(&self, namespace: &str, set: &str, uid: &str) -> Result<()> {
@@ -331,7 +352,7 @@ fn post() -> PostParams {
 }
 
 /// The object's finalizers with ours, or without; bound to the version that was read.
-fn finalizers(metadata: &kube::core::ObjectMeta, present: bool) -> Value {
+fn finalizers(metadata: &ObjectMeta, present: bool) -> Value {
     let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     if present {

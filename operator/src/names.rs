@@ -18,6 +18,9 @@ pub const JOB_KEY: &str = "job.json";
 pub const SPEC_KEY: &str = "spec.json";
 pub const TOKEN_KEY: &str = "token";
 
+/// The volume of a pod, and what its claim's name begins with.
+pub const VOLUME: &str = "state";
+
 /// Longest name of a StreamJob: its pods' names and labels have to fit into 63 characters.
 pub const NAME_MAX: usize = 45;
 
@@ -50,7 +53,25 @@ pub fn token(job: &str) -> String {
     format!("{job}-token")
 }
 
+/// Which pod of a job a claim is of.
+pub fn ordinal_of_claim(claim: &str, job: &str) -> Option<u32> {
+    claim.strip_prefix(VOLUME)?.strip_prefix('-')?.strip_prefix(job)?.strip_prefix('-')?.parse().ok()
+}
+
 /// The headless Service, which the StatefulSet's pods are named under.
 pub fn service(job: &str) -> String {
     format!("{job}-workers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_of_the_pod_of_its_number() {
+        assert_eq!(ordinal_of_claim("state-clicks-12", "clicks"), Some(12));
+        for other in ["state-clicks-eu-1", "state-clicks", "data-clicks-1", "state-click-1", "state-clicks--1"] {
+            assert_eq!(ordinal_of_claim(other, "clicks"), None, "{other}");
+        }
+    }
 }

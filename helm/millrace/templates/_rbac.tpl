@@ -78,10 +78,11 @@ annotations:
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch, delete]
-# Volumes of pods that are gone have to be gone as well before pods by the same names are made.
+# Volumes on their way out have to be gone before pods by the same names are made. Those of a job whose volumes change, and
+# of pods that it has no more, are deleted.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [list]
+  verbs: [list, delete]
 # Pods tell how the workers are. Those of another revision of the job are deleted, since two can't work side by side.
 - apiGroups: [""]
   resources: [pods]

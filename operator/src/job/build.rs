@@ -101,7 +101,8 @@ fn stateful_set(job: &StreamJob, revision: &Revision, spec: &StreamJobSpec, secr
         "podManagementPolicy": "Parallel",
         // All pods change together, which the operator does: those of two revisions can't work side by side.
         "updateStrategy": {"type": "OnDelete"},
-        // What a pod that is scaled away has on its volume is outdated by the time it comes back.
+        // What a pod that is scaled away has on its volume is outdated by the time it comes back; where all of them are, the
+        // volumes stay (`Cluster::scale_to_zero`): making new ones takes most of the time of an upgrade.
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": retained},
         "template": pod_template(&name, revision, spec, secrets),
     }});
@@ -109,7 +110,7 @@ fn stateful_set(job: &StreamJob, revision: &Revision, spec: &StreamJobSpec, secr
         set["spec"]["volumeClaimTemplates"] = json!([{
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "state"},
+            "metadata": {"name": names::VOLUME},
             "spec": {
                 "accessModes": ["ReadWriteOnce"],
                 "resources": {"requests": {"storage": volume.size.to_string()}},
@@ -200,7 +201,7 @@ fn container(revision: &Revision, spec: &StreamJobSpec, secrets: &BTreeSet<Strin
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "state", "mountPath": STATE},
+            {"name": names::VOLUME, "mountPath": STATE},
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "job", "mountPath": JOB, "readOnly": true},
             {"name": "token", "mountPath": TOKEN, "readOnly": true},
@@ -233,7 +234,7 @@ fn volumes(name: &str, revision: &Revision, spec: &StreamJobSpec, secrets: &BTre
         |(at, secret)| json!({"name": format!("secret-{at}"), "secret": {"secretName": secret, "defaultMode": 0o440}}),
     ));
     if spec.checkpoint.storage.as_ref().is_none_or(|storage| storage.volume.is_none()) {
-        volumes.push(json!({"name": "state", "emptyDir": {}}));
+        volumes.push(json!({"name": names::VOLUME, "emptyDir": {}}));
     }
     volumes.into()
 }

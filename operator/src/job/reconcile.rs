@@ -327,11 +327,12 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         Ok(Progress::Rest(wait))
     }
 
-    /// A StatefulSet's volumes can't be changed. It goes, its volumes with its pods, and is made anew; what was on them the
-    /// task logs or the archive have as well.
+    /// A StatefulSet's volumes can't be changed. It goes, and its volumes, and is made anew; what was on them the task logs
+    /// or the archive have as well.
     async fn take_down(&self, job: &StreamJob, set: &Set, observed: &Observed) -> Result<Progress> {
         self.stop(job, observed).await?;
         if observed.is_down() {
+            self.cluster.delete_claims(&job.namespace().unwrap_or_default(), &job.name_any(), 0).await?;
             self.cluster.delete_set(&job.namespace().unwrap_or_default(), &job.name_any(), &set.uid).await?;
         }
         Ok(Progress::Rest(OPERATION_LOOK))
@@ -359,7 +360,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         Ok(())
     }
 
-    /// Configuration of revisions that nothing goes back to.
+    /// Configuration of revisions that nothing goes back to, and volumes of pods that an earlier one had more.
     async fn clean(&self, job: &StreamJob, revision: &Revision) -> Result<()> {
         let status = job.status.clone().unwrap_or_default();
         let kept = [Some(revision.clone()), status.stable].into_iter().flatten();
@@ -368,7 +369,9 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         if self.recall(job, |memory| (memory.kept.as_ref() == Some(&names)).then_some(())).is_some() {
             return Ok(());
         }
-        self.cluster.keep_config_maps(&job.namespace().unwrap_or_default(), &job.name_any(), &names).await?;
+        let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+        self.cluster.keep_config_maps(&namespace, &name, &names).await?;
+        self.cluster.delete_claims(&namespace, &name, revision.replicas).await?;
         self.update(job, |memory| {
             memory.made.retain(|key, _| names.iter().any(|name| key.ends_with(name)));
             memory.kept = Some(names);

@@ -2,8 +2,10 @@
 //! follow the commit protocol's rules, and savepoints. It can be made to fail at any write. The model judges: results that
 //! were written twice, or left out, are counted here, whatever the operator believes.
 
+mod claims;
 mod outside;
 
+use self::claims::Claims;
 use crate::cluster::{Child, Children, Cluster, ClusterError, Freshness, Kind, Notice, Result};
 use crate::names::{self, REVISION_LABEL};
 use crate::surroundings::{Outcome, Trouble};
@@ -79,8 +81,7 @@ pub(super) struct World {
     set: Option<Value>,
     /// Of the last one that was made.
     set_uid: u64,
-    /// When the volumes of one that was deleted are.
-    claims_gone: Option<Timestamp>,
+    claims: Claims,
     pods: Vec<SimulatedPod>,
     next_uid: u64,
     incarnations: BTreeMap<u32, Incarnation>,
@@ -235,8 +236,18 @@ impl World {
         self.pods.first().map(|pod| pod.image.clone())
     }
 
-    /// Which volumes the pods have, as the set claims them.
-    pub(super) fn volume(&self) -> Option<String> {
+    /// Of the job's status, as `incarnation.generation`.
+    pub(super) fn revision(&self) -> Option<String> {
+        self.status().revision.map(|revision| names::revision(revision.incarnation, revision.generation))
+    }
+
+    /// By the numbers of their pods.
+    pub(super) fn volumes(&self) -> Vec<u32> {
+        self.claims.numbers()
+    }
+
+    /// Of each, as the set claims them.
+    pub(super) fn volume_size(&self) -> Option<String> {
         let claim = &self.set.as_ref()?["spec"]["volumeClaimTemplates"][0];
         claim["spec"]["resources"]["requests"]["storage"].as_str().map(str::to_owned)
     }
@@ -258,6 +269,7 @@ impl World {
             pod.dying = pod.dying.map(|left| left.saturating_sub(1));
         }
         self.pods.retain(|pod| pod.dying != Some(0));
+        self.claims.tick(&self.pods);
         self.follow_set();
         self.work();
     }
@@ -271,11 +283,18 @@ impl World {
         let (incarnation, generation) = revision.split_once('.').expect("a revision");
         let (incarnation, generation) = (incarnation.parse().expect("a number"), generation.parse().expect("a number"));
         let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+        let goes_along = set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete";
         for pod in self.pods.iter_mut().filter(|pod| pod.ordinal >= replicas) {
             pod.dying.get_or_insert(3);
+            self.claims.scaled_away(pod.ordinal, goes_along);
         }
         for ordinal in 0..replicas {
             if self.pods.iter().all(|pod| pod.ordinal != ordinal) {
+                match self.claims.bind(ordinal, &set["spec"]["volumeClaimTemplates"]) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(violation) => self.violations.push(violation),
+                }
                 self.next_uid += 1;
                 self.pods.push(SimulatedPod {
                     uid: self.next_uid,
@@ -442,8 +461,11 @@ impl Cluster for Shared {
                 if world.set.as_ref().is_some_and(|set| claims(set) != claims(&child.object)) {
                     return Err(ClusterError::Refused("updates to volumeClaimTemplates are forbidden".to_owned()));
                 }
-                if world.set.is_none() && world.claims_gone.is_some_and(|gone| world.now < gone) {
-                    world.violations.push("a StatefulSet is made while there are volumes of the one before".to_owned());
+                let wakes = child.object["spec"]["replicas"] != json!(0)
+                    && world.set.as_ref().is_none_or(|set| set["spec"]["replicas"] == json!(0));
+                if wakes && world.claims.any_goes() {
+                    let violation = "a StatefulSet is to make pods while volumes of those before are on their way out";
+                    world.violations.push(violation.to_owned());
                 }
                 world.set_uid += u64::from(world.set.is_none());
                 world.set = Some(child.object.clone());
@@ -460,6 +482,7 @@ impl Cluster for Shared {
             }
             if let Some(set) = &mut world.set {
                 set["spec"]["replicas"] = 0.into();
+                set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] = "Retain".into();
             }
             world.follow_set();
             Ok(())
@@ -467,14 +490,22 @@ impl Cluster for Shared {
     }
 
     async fn has_stale_claims(&self, _: &str, _: &str) -> Result<bool> {
-        let world = self.lock();
-        Ok(world.claims_gone.is_some_and(|gone| world.now < gone))
+        Ok(self.lock().claims.any_goes())
+    }
+
+    async fn delete_claims(&self, _: &str, _: &str, from: u32) -> Result<()> {
+        self.write(|world| {
+            world.claims.delete(from);
+            Ok(())
+        })
     }
 
     async fn delete_set(&self, _: &str, _: &str, uid: &str) -> Result<()> {
         self.write(|world| {
-            if world.set.take_if(|_| uid == world.set_uid.to_string()).is_some() {
-                world.claims_gone = world.now.checked_add(SignedDuration::from_secs(3)).ok();
+            if let Some(set) = world.set.take_if(|_| uid == world.set_uid.to_string())
+                && set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
+            {
+                world.claims.delete(0);
             }
             Ok(())
         })
