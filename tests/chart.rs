@@ -18,6 +18,17 @@ fn the_charts_definitions_are_those_of_the_types() {
     expect_none(stale.map(str::to_owned).collect(), "copies in the chart are out of date: run helm/sync.sh");
 }
 
+/// A definition of more than this is a burden to API servers, and near what `kubectl apply` can take.
+const MOST_DEFINITION_BYTES: usize = 100_000;
+
+#[test]
+fn a_definition_is_not_too_large() {
+    for file in ["streamjob.yaml", "savepoint.yaml"] {
+        let bytes = read(&root().join("crds").join(file)).len();
+        assert!((1_000..MOST_DEFINITION_BYTES).contains(&bytes), "crds/{file} has {bytes} bytes");
+    }
+}
+
 #[test]
 fn dashboards_and_alerts_ask_only_for_metrics_that_there_are() {
     let there: BTreeSet<String> = exported(&of_a_worker()).into_iter().chain(exported(&of_the_operator())).collect();

@@ -1,8 +1,9 @@
 //! What users may say about a job's pods: the part of a pod that does not decide whether the job works, or what it may do.
 
 use crate::stream_job::SecretRef;
-use k8s_openapi::api::core::v1::{Toleration, TopologySpreadConstraint};
-use schemars::JsonSchema;
+use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,12 +26,20 @@ pub struct PodTemplate {
     pub annotations: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = RecursiveTransform(bare))]
+    pub affinity: Option<Affinity>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
+}
+
+/// Kubernetes' own words on its affinities are half as long as all the rest of the definition.
+fn bare(schema: &mut Schema) {
+    schema.remove("description");
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -159,6 +159,7 @@ fn pod_template(name: &str, revision: &Revision, spec: &StreamJobSpec, secrets: 
     };
     set("imagePullSecrets", json!(pod.image_pull_secrets));
     set("nodeSelector", json!(pod.node_selector));
+    set("affinity", json!(pod.affinity));
     set("tolerations", json!(pod.tolerations));
     set("topologySpreadConstraints", json!(pod.topology_spread_constraints));
     set("priorityClassName", json!(pod.priority_class_name));
@@ -267,4 +268,31 @@ pub fn scheduled_savepoint(job: &StreamJob, at: i64) -> Savepoint {
     savepoint.metadata.namespace = job.namespace();
     savepoint.labels_mut().insert(names::SCHEDULED_LABEL.to_owned(), job.name_any());
     savepoint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_users_say_of_pods_is_in_their_template() {
+        let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}});
+        let affinity = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+        let pod = json!({
+            "labels": {"team": "risk"}, "annotations": {"note": "x"}, "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "spot", "operator": "Exists"}], "affinity": affinity.clone(),
+            "priorityClassName": "high", "imagePullSecrets": [{"name": "registry"}],
+        });
+        let spec = json!({"kafka": {"bootstrapServers": "kafka:9092"}, "sql": "", "pod": pod.clone()});
+        let spec: StreamJobSpec = serde_json::from_value(spec).expect("a spec");
+        let built = pod_template("clicks", &Revision::default(), &spec, &BTreeSet::new());
+        assert_eq!(built["metadata"]["labels"]["team"], "risk");
+        assert_eq!(built["metadata"]["annotations"]["note"], "x");
+        for field in ["nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets"] {
+            assert_eq!(built["spec"][field], pod[field], "{field}");
+        }
+        let plain =
+            pod_template("clicks", &Revision::default(), &StreamJobSpec { pod: None, ..spec }, &BTreeSet::new());
+        assert_eq!(plain["spec"]["affinity"], Value::Null, "what nobody has set is left to others");
+    }
 }
