@@ -58,6 +58,15 @@ pub enum Effect {
     Replay,
 }
 
+/// How changes stand that are put into a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Before this worker has claimed: the state may not say how far it has come. A start that goes on from it has to find
+    /// whom this one watched, and so reads them again.
+    Ahead,
+    Final,
+}
+
 /// Another process in our place, as one task's log shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Foreign {
@@ -76,6 +85,8 @@ struct TaskStart {
     /// The offset behind the last record that fencing has taken into account.
     known_up_to: i64,
     replay: TaskReplay,
+    /// How far the state has come with what was taken ahead.
+    ahead: Option<Applied>,
     /// Our last claim, once read.
     own: Option<i64>,
 }
@@ -91,6 +102,8 @@ pub struct StartMachine {
     highest_generation: u32,
     /// Claims written in this start.
     round: u32,
+    /// One of them is committed.
+    claimed: bool,
     registered: bool,
 }
 
@@ -107,11 +120,13 @@ impl StartMachine {
             }
             let start_offset = applied.map_or(0, |a| a.log_offset);
             let replay = TaskReplay::new(applied);
-            let start = TaskStart { start_offset, foreign: None, known_up_to: start_offset, replay, own: None };
+            let start =
+                TaskStart { start_offset, foreign: None, known_up_to: start_offset, replay, ahead: None, own: None };
             tasks.insert(task, start);
         }
         let watched = Vec::new();
-        let machine = Self { me, tasks, to_fence, watched, highest_generation, round: 0, registered: false };
+        let machine =
+            Self { me, tasks, to_fence, watched, highest_generation, round: 0, claimed: false, registered: false };
         (machine, vec![Effect::Scan])
     }
 
@@ -175,7 +190,10 @@ impl StartMachine {
                 self.registered = true;
                 self.claim()
             }
-            Event::Claimed => vec![Effect::Replay],
+            Event::Claimed => {
+                self.claimed = true;
+                vec![Effect::Replay]
+            }
         }
     }
 
@@ -249,8 +267,23 @@ impl StartMachine {
     }
 
     /// Changes to put into a task's state, once they are at least so many bytes.
-    pub fn take(&mut self, task: u32, threshold: usize) -> Option<Portion> {
-        self.tasks.get_mut(&task).and_then(|t| t.replay.take(threshold))
+    pub fn take(&mut self, task: u32, threshold: usize) -> Option<(Portion, Standing)> {
+        let state = self.tasks.get_mut(&task)?;
+        let portion = state.replay.take(threshold)?;
+        if self.claimed {
+            state.ahead = None;
+            return Some((portion, Standing::Final));
+        }
+        state.ahead = Some(portion.applied.clone());
+        Some((portion, Standing::Ahead))
+    }
+
+    /// When our claims are read: what is left of a task's changes, or, where all of them were taken ahead, how far its
+    /// state has come with them.
+    pub fn take_rest(&mut self, task: u32) -> Option<Portion> {
+        let state = self.tasks.get_mut(&task)?;
+        let ahead = state.ahead.take().map(|applied| Portion { changes: Vec::new(), applied });
+        state.replay.take(0).or(ahead)
     }
 
     /// By task: the offset of the claim under which its records are written from now on.
@@ -358,7 +391,7 @@ mod tests {
         let mut machine = model.start().unwrap();
         assert_eq!(model.fenced, [ids(&["job.1.0"])]);
         assert_eq!(machine.claims()[&0], 2);
-        assert_eq!(machine.take(0, 0).unwrap().applied.commit.sequence, 1);
+        assert_eq!(machine.take_rest(0).unwrap().applied.commit.sequence, 1);
     }
 
     #[test]
@@ -412,6 +445,39 @@ mod tests {
         assert_eq!(scan(&log), watch, "it writes");
         log.push(commit(0, 2));
         assert_eq!(scan(&log), [Effect::Fence { ids: ids(&["job.1.0"]) }]);
+    }
+
+    #[test]
+    fn what_is_taken_before_the_claim_is_said_behind_it() {
+        let me = Claimant {
+            generation: 2,
+            assignment: Assignment::alone(1),
+            holder: "me".into(),
+            attempt: "start".into(),
+            transactional_id: "job.2.0".into(),
+        };
+        for more in [false, true] {
+            let (mut machine, _) = StartMachine::new(me.clone(), [(0, None)]);
+            let mut log = vec![claim_of(2, "twin"), commit(0, 1)];
+            log.iter().enumerate().for_each(|(at, record)| machine.replayed(0, at as i64, record).unwrap());
+            let (portion, standing) = machine.take(0, 0).unwrap();
+            assert_eq!((portion.applied.commit.sequence, standing), (1, Standing::Ahead));
+            let claim = machine.step(Event::Registered);
+            let [Effect::Claim(claim)] = &claim[..] else { panic!("{claim:?}") };
+            assert_eq!(machine.step(Event::Claimed), [Effect::Replay]);
+            if more {
+                log.push(commit(0, 2));
+            }
+            log.push(LogRecord::Claim(claim.clone()));
+            log.iter().enumerate().skip(2).for_each(|(at, record)| machine.replayed(0, at as i64, record).unwrap());
+            if more {
+                let (portion, standing) = machine.take(0, 0).unwrap();
+                assert_eq!((portion.applied.commit.sequence, standing), (2, Standing::Final));
+            }
+            let rest = machine.take_rest(0).map(|portion| (portion.changes, portion.applied.commit.sequence));
+            assert_eq!(rest, (!more).then_some((Vec::new(), 1)));
+            assert_eq!(machine.take_rest(0), None);
+        }
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::state::store::TaskStore;
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Claim, Commit, LogRecord};
 use millrace_protocol::recover::LogRange;
-use millrace_protocol::replay::{Applied, Portion};
-use millrace_protocol::start::{Claimant, Effect, Event, StartMachine};
+use millrace_protocol::replay::Portion;
+use millrace_protocol::start::{Claimant, Effect, Event, Standing, StartMachine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,8 +155,6 @@ pub(super) struct Start<'a> {
     ends: Option<Ends>,
     producer: Option<Arc<TransactionalProducer>>,
     replay: Option<LogReader>,
-    /// By task: what was given away ahead, up to where.
-    ahead: BTreeMap<u32, Applied>,
     replayed: u64,
     /// By task: bytes of changes and commits that the replay has read.
     bytes: BTreeMap<u32, u64>,
@@ -165,26 +163,9 @@ pub(super) struct Start<'a> {
 /// Takes changes of a task, with what its state then amounts to.
 pub(super) type Apply<'f> = Hand<'f, (Portion, Standing)>;
 
-/// How changes stand that are given away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Before this worker has claimed: if it starts again it has to find whom it watched, and so reads them again.
-    Ahead,
-    Final,
-}
-
 impl<'a> Start<'a> {
     pub(super) fn new(request: &'a StartRequest<'a>, machine: StartMachine, ends: Ends) -> Self {
-        Self {
-            request,
-            machine,
-            ends: Some(ends),
-            producer: None,
-            replay: None,
-            ahead: BTreeMap::new(),
-            replayed: 0,
-            bytes: BTreeMap::new(),
-        }
+        Self { request, machine, ends: Some(ends), producer: None, replay: None, replayed: 0, bytes: BTreeMap::new() }
     }
 
     /// Once it has run.
@@ -224,7 +205,7 @@ impl<'a> Start<'a> {
         let now = Ends::now(self.request)?;
         let before = self.ends.take().filter(|ends| ends.are(&now)).unwrap_or(now);
         while self.request.clock.monotonic() < before.at + SILENCE {
-            self.replay_some(apply, Standing::Ahead)?;
+            self.replay_some(apply)?;
         }
         let grew = !Ends::now(self.request)?.are(&before);
         if grew {
@@ -267,15 +248,14 @@ impl<'a> Start<'a> {
     fn replay(&mut self, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
         let deadline = self.request.clock.monotonic() + PATIENCE;
         while !self.machine.has_read_own_claims() {
-            if self.replay_some(apply, Standing::Final)? == 0 && self.request.clock.monotonic() > deadline {
+            if self.replay_some(apply)? == 0 && self.request.clock.monotonic() > deadline {
                 // A transaction of somebody else may hold the last stable offset back; starting again
                 // scans and fences anew.
                 return Err(Error::restart_worker("the task logs did not become readable up to this worker's claim"));
             }
         }
         for task in self.request.assignment.tasks() {
-            let ahead = self.ahead.remove(&task).map(|applied| Portion { changes: Vec::new(), applied });
-            if let Some(portion) = self.machine.take(task, 0).or(ahead) {
+            if let Some(portion) = self.machine.take_rest(task) {
                 apply(task, (portion, Standing::Final))?;
             }
         }
@@ -283,22 +263,20 @@ impl<'a> Start<'a> {
     }
 
     /// Goes on with the replay for as much as there is at once; the number of records.
-    fn replay_some(&mut self, apply: &mut Apply<'_>, standing: Standing) -> Result<u64> {
+    fn replay_some(&mut self, apply: &mut Apply<'_>) -> Result<u64> {
         let mut reader = match self.replay.take() {
             Some(reader) => reader,
             None => self.reader("read_committed")?,
         };
         let portion_bytes = self.portion_bytes();
-        let (machine, bytes, ahead) = (&mut self.machine, &mut self.bytes, &mut self.ahead);
+        let (machine, bytes) = (&mut self.machine, &mut self.bytes);
         let read = reader.read_some(&mut |task, offset, record| {
             *bytes.entry(task).or_default() += tail_bytes(&record);
             machine.replayed(task, offset, &record)?;
-            let Some(portion) = machine.take(task, portion_bytes) else { return Ok(()) };
-            match standing {
-                Standing::Ahead => drop(ahead.insert(task, portion.applied.clone())),
-                Standing::Final => drop(ahead.remove(&task)),
+            match machine.take(task, portion_bytes) {
+                Some(taken) => apply(task, taken),
+                None => Ok(()),
             }
-            apply(task, (portion, standing))
         })?;
         self.replay = Some(reader);
         self.replayed += read;

@@ -11,18 +11,11 @@ use crate::world::{Ctx, MILLISECOND, SECOND, Step};
 use millrace_protocol::record::{Commit, LogRecord};
 use millrace_protocol::recover::LogRange;
 use millrace_protocol::replay::{Applied, Portion};
-use millrace_protocol::start::{Claimant, Effect, Event, StartMachine};
+use millrace_protocol::start::{Claimant, Effect, Event, Standing, StartMachine};
 use std::collections::BTreeMap;
 
 /// A holder that has written nothing for this long is taken for gone.
 const SILENCE: Micros = 2 * SECOND;
-/// How changes stand that are applied: as in the runtime, those ahead of a claim are read again by a later start.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Ahead,
-    Final,
-}
-
 /// How long the logs may take to become readable before the start begins anew.
 pub(super) const PATIENCE: Micros = 6 * SECOND;
 pub(super) const POLL: Micros = 4 * MILLISECOND;
@@ -53,8 +46,6 @@ pub(super) struct Starting<'a> {
     next: BTreeMap<u32, i64>,
     /// Where the logs are only ended: the last commit in each, of which the state is not wanted.
     commits: Option<BTreeMap<u32, Commit>>,
-    /// By task: what was applied ahead, up to where.
-    ahead: BTreeMap<u32, Applied>,
 }
 
 pub async fn start(ctx: &Ctx, place: &Place, attempt: u64) -> Result<Started, Failure> {
@@ -87,7 +78,7 @@ impl<'a> Starting<'a> {
         };
         let (machine, effects) = StartMachine::new(me, tasks);
         let next = place.assignment.tasks().map(|t| (t, machine.start_offset(t))).collect();
-        Self { ctx, place, machine, effects, producer: None, next, commits: None, ahead: BTreeMap::new() }
+        Self { ctx, place, machine, effects, producer: None, next, commits: None }
     }
 
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
@@ -175,7 +166,7 @@ impl<'a> Starting<'a> {
         let before = self.ends().await?;
         let until = self.ctx.now() + SILENCE;
         while self.ctx.now() < until {
-            if self.replay_some(Standing::Ahead).await? == 0 {
+            if self.replay_some().await? == 0 {
                 self.ctx.sleep(SILENCE / 8).await;
             }
         }
@@ -208,7 +199,7 @@ impl<'a> Starting<'a> {
     async fn replay(&mut self) -> Result<(), Failure> {
         let deadline = self.ctx.now() + PATIENCE;
         while !self.machine.has_read_own_claims() {
-            if self.replay_some(Standing::Final).await? == 0 {
+            if self.replay_some().await? == 0 {
                 // A transaction of somebody else may hold the last stable offset back; starting again scans
                 // and fences anew.
                 if self.ctx.now() > deadline {
@@ -218,8 +209,7 @@ impl<'a> Starting<'a> {
             }
         }
         for task in self.place.assignment.tasks() {
-            let ahead = self.ahead.remove(&task).map(|applied| Portion { changes: Vec::new(), applied });
-            if let Some(portion) = self.machine.take(task, 0).or(ahead) {
+            if let Some(portion) = self.machine.take_rest(task) {
                 self.apply(task, portion, Standing::Final);
             }
         }
@@ -227,7 +217,7 @@ impl<'a> Starting<'a> {
     }
 
     /// Goes on with the replay for as much as a request brings; the offsets that were passed.
-    async fn replay_some(&mut self, standing: Standing) -> Result<i64, Failure> {
+    async fn replay_some(&mut self) -> Result<i64, Failure> {
         let mut read = 0;
         for task in self.place.assignment.tasks() {
             let (log, next) = (self.place.topics.task_log(task), self.next[&task]);
@@ -238,11 +228,7 @@ impl<'a> Starting<'a> {
             }
             read += fetched.next - next;
             self.next.insert(task, fetched.next);
-            if let Some(portion) = self.machine.take(task, REPLAY_BYTES) {
-                match standing {
-                    Standing::Ahead => drop(self.ahead.insert(task, portion.applied.clone())),
-                    Standing::Final => drop(self.ahead.remove(&task)),
-                }
+            if let Some((portion, standing)) = self.machine.take(task, REPLAY_BYTES) {
                 self.apply(task, portion, standing);
             }
         }
