@@ -4,6 +4,7 @@
 
 use super::aggregate::{self, AggregateCalls, BoundCall, PROPERTIES, RESULTS};
 use super::call;
+use super::coerce;
 use super::expression::ExpressionBinder;
 use super::relation::{Node, Relation, Role, TimeKind, Tree, WindowOrigin, WindowRows, column};
 use super::scope::Scope;
@@ -202,13 +203,13 @@ fn again(relation: &Relation, origin: WindowOrigin, span: Span) -> Result<(Tree,
         return Ok((tree, Window { kind: origin.kind, time: WindowTime::Event { column, local_time_zone } }));
     }
     match position(Role::WindowEnd) {
-        Some(end) if !local_time_zone => {
+        Some(end) => {
             let mut projection: Vec<(String, Expression)> =
                 relation.column_names().map(str::to_owned).zip(tree.identity()).collect();
             let millisecond = super::literal::constant(Literal::Milliseconds(1), TypeKind::IntervalDayTime);
             let end = Expression::column(end, window_bound());
-            projection
-                .push(("$rowtime".to_owned(), call::node("DATETIME_MINUS", vec![end, millisecond], window_bound())));
+            let last = call::node("DATETIME_MINUS", vec![end, millisecond], window_bound());
+            projection.push(("$rowtime".to_owned(), coerce::cast(last, &window_time(origin.time).kind)));
             let column = projection.len() - 1;
             let window = Window { kind: origin.kind, time: WindowTime::Event { column, local_time_zone } };
             Ok((tree.calc(None, projection), window))
