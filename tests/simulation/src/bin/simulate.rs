@@ -17,7 +17,7 @@ simulate [--seeds N] [--seed S [--trace]] [--first S] [--threads N] [--mutants [
   --threads N     how many at a time (all cores)
   --mutants       build and hunt the mutants of tests/simulation/mutants, too
   --only NAMES    of the mutants only those whose names contain one of these, which commas part
-  --hunt-seeds N  seeds in which a mutant must be caught (5000)
+  --hunt-seeds N  seeds in which a mutant must be caught (20000)
   --hunt          stop at the first verdict of the oracle, and count nothing else: what mutants are run with
   --oracle PATH   the oracle's program (beside this one)";
 
@@ -44,7 +44,7 @@ fn options() -> Result<Options, String> {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         mutants: false,
         only: String::new(),
-        hunt_seeds: 5_000,
+        hunt_seeds: 20_000,
         hunt: false,
         oracle: program.with_file_name("oracle"),
     };
