@@ -18,10 +18,8 @@ use millrace_planner::plan::{Connector, Node, NodeId, Operator, Table};
 use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Commit, LogRecord, SourcePosition};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// How long a look at a partition's offsets may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) struct Positions<'a> {
     pub(crate) job: &'a Job,
@@ -130,7 +128,7 @@ impl Positions<'_> {
                 }
                 Some(position) => position.clone(),
                 None => {
-                    let offsets = || consumer.watermarks(&topic, partition, TIMEOUT);
+                    let offsets = || consumer.watermarks(&topic, partition);
                     let (offset, _) = retrying(PATIENCE, self.clock, offsets)?;
                     let (topic, topic_id) = (topic.clone(), topic_id.clone());
                     SourcePosition { operator: node.operator_id, topic, topic_id, partition, offset, end: None }

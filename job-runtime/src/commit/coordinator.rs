@@ -11,7 +11,7 @@ use crate::env::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Router;
 use crate::job::Job;
-use crate::kafka::admin::AdminClient;
+use crate::kafka::admin::{AdminClient, retrying};
 use crate::kafka::delivery::Undelivered;
 use crate::kafka::refusal::Refusal;
 use crate::kafka::size::TopicLimits;
@@ -39,6 +39,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const SERVE: Duration = Duration::from_secs(1);
 /// How often lag is measured and group offsets are committed.
 const GROUP_OFFSETS: Duration = Duration::from_secs(1);
+/// How long the ends of the logs are asked for, while a broker that is gone is replaced.
+const ENDS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a worker's run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,8 +375,8 @@ impl Coordinator<'_> {
     /// of our own, which shows that nobody had, now.
     fn log_ranges(&self) -> Result<BTreeMap<u32, LogRange>> {
         let range = |task| {
-            let found = self.log_consumer.watermarks(&self.log, task as i32, Duration::from_secs(30));
-            found.map(|(start, end)| (task, LogRange { start, end }))
+            let ask = || self.log_consumer.watermarks(&self.log, task as i32);
+            retrying(ENDS_PATIENCE, self.clock.as_ref(), ask).map(|(start, end)| (task, LogRange { start, end }))
         };
         self.assignment
             .tasks()

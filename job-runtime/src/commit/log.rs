@@ -224,7 +224,7 @@ impl LogReader {
 
     /// What there is of a log, up to the last record of open transactions too.
     pub fn range(&self, task: u32) -> Result<LogRange> {
-        let ask = || self.consumer.watermarks(&self.topic, task as i32, Duration::from_secs(10));
+        let ask = || self.consumer.watermarks(&self.topic, task as i32);
         // One after the other: asked for at once, the end may be the older of the two.
         let (start, _) = ask()?;
         let (_, end) = ask()?;

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Events of a client that are heard at once.
 const EVENTS_SERVED: usize = 32;
+/// How long one request about a partition's offsets may take.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Memory and isolation of a consumer.
 #[derive(Clone, Debug)]
@@ -110,14 +112,16 @@ impl PartitionConsumer {
         Ok(partitions.iter().map(offset).collect())
     }
 
-    /// First and next offset of a partition. Under `read_committed` the second is the last stable offset.
-    pub fn watermarks(&self, topic: &str, partition: i32, timeout: Duration) -> Result<(i64, i64)> {
-        let ask = || self.consumer.fetch_watermarks(topic, partition, timeout);
+    /// First and next offset of a partition. Under `read_committed` the second is the last stable offset. It is asked for
+    /// some seconds: who can wait for longer has to ask again.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
+        let ask = || self.consumer.fetch_watermarks(topic, partition, ANSWER);
         let found = match ask() {
-            // The client may know the topic from the time before it had this partition.
-            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition)) => {
-                self.consumer.fetch_metadata(Some(topic), timeout).and_then(|_| ask())
-            }
+            // The client may know the topic from the time before it had this partition, or its leader from the time before
+            // that was gone: it waits for the answer as long as it may, and looks for another leader only when told to.
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::OperationTimedOut,
+            )) => self.consumer.fetch_metadata(Some(topic), ANSWER).and_then(|_| ask()),
             found => found,
         };
         found.or_kind(ErrorKind::Retry, format!("could not read the offsets of {topic}-{partition}"))
@@ -430,5 +434,37 @@ impl SourceRecords for FetchedRecords {
     fn payload(&self, record: usize) -> Option<&[u8]> {
         let raw = self.messages[record].raw();
         Message::bytes(raw.payload, raw.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Kafka;
+    use crate::kafka::admin::AdminClient;
+    use millrace_broker::{ApiKey, Broker, BrokerConfig, Times};
+
+    #[test]
+    fn who_does_not_answer_where_a_partition_ends_is_asked_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let config = BrokerConfig { listen, data_dir: directory.path().to_owned(), ..BrokerConfig::default() };
+        let broker = runtime.block_on(Broker::start(config)).unwrap();
+        let bootstrap_servers = broker.address().to_string();
+        let cluster = ClientOptions::of_job(&Kafka { bootstrap_servers, options: Default::default(), replication: 1 });
+        AdminClient::new(&cluster).unwrap().create("events", 1, 1, &[]).unwrap();
+        let settings = ConsumerSettings {
+            group_id: "test".into(),
+            isolation_level: "read_uncommitted".into(),
+            queued_bytes: 1 << 20,
+            role: Role::Savepoint,
+        };
+        let consumer = PartitionConsumer::new(&cluster, &settings).unwrap();
+        assert_eq!(consumer.watermarks("events", 0).unwrap(), (0, 0));
+        // As one that is gone: both offsets are asked for.
+        broker.faults().drop_requests(ApiKey::ListOffsets, Times::Next(2));
+        assert_eq!(consumer.watermarks("events", 0).unwrap(), (0, 0));
+        runtime.block_on(broker.shutdown()).unwrap();
     }
 }

@@ -15,8 +15,6 @@ use std::time::Duration;
 /// A longer time between two looks is one in which nobody looked.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
-/// How long a broker may take to say where a partition ends.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +117,7 @@ impl Inquiry {
 impl Question {
     fn ask(self) {
         let Self { consumer, partition, next, answers } = self;
-        let end = consumer.watermarks(&partition.topic, partition.partition, PATIENCE).map(|(_, end)| end);
+        let end = consumer.watermarks(&partition.topic, partition.partition).map(|(_, end)| end);
         let nothing_more = end.is_ok_and(|end| end <= next);
         // Who asked may have ended.
         let _ = answers.send(Answer { partition, next, nothing_more });

@@ -188,7 +188,7 @@ impl Startup<'_> {
     }
 
     fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
-        retrying(PATIENCE, self.clock, || self.consumer.watermarks(topic, partition, TIMEOUT))
+        retrying(PATIENCE, self.clock, || self.consumer.watermarks(topic, partition))
     }
 
     fn at_time(&self, topic: &str, partition: i32, millis: i64) -> Result<Option<i64>> {

@@ -381,7 +381,7 @@ type VisitChunk<'v> = dyn FnMut(i64, Label, &[u8]) -> Result<bool> + 'v;
 impl<'a> TopicReader<'a> {
     fn open(place: &'a Topic) -> Result<Self> {
         let consumer = Self::consumer(place)?;
-        let ask = || consumer.watermarks(&place.topic, 0, PATIENCE);
+        let ask = || consumer.watermarks(&place.topic, 0);
         let range = retrying(PATIENCE, SystemClock::shared().as_ref(), ask)?;
         Ok(Self { place, range })
     }
