@@ -4,11 +4,12 @@
 
 use super::observed::Observed;
 use super::operation::{at, begin, next};
+use super::reach::out_of_reach;
 use super::wanted::{Invalid, Wanted, replicas};
 use crate::names;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use millrace_crds::status::{Operation, OperationKind, Phase, Refused, Revision, Step, StreamJobStatus};
-use millrace_crds::stream_job::{Rollback, UpgradeMode};
+use millrace_crds::stream_job::{CheckpointStorage, Rollback, UpgradeMode};
 
 /// What a decision rests on.
 pub struct Situation<'a> {
@@ -20,6 +21,8 @@ pub struct Situation<'a> {
     /// What would become of the state under the wanted plan, the running job's or that of the savepoint that a first start is
     /// from; None where it is the same plan, or there is none.
     pub comparison: Option<Result<(), String>>,
+    /// Where the running revision keeps its state; None where there is none, or nobody knows any more.
+    pub storage: Option<CheckpointStorage>,
     /// Where the first start takes its state from, as far as it can be said.
     pub restore_from: Result<Option<String>, String>,
     pub observed: &'a Observed,
@@ -115,6 +118,9 @@ impl Situation<'_> {
             return self.keep(Some((refused.reason.clone(), refused.message.clone())));
         }
         if target.plan_hash == current.plan_hash && target.parallelism == current.parallelism {
+            if let Some(message) = self.out_of_reach(wanted, target.replicas) {
+                return self.keep(Some(("StateOutOfReach".to_owned(), message)));
+            }
             if suspended {
                 return self.begin(OperationKind::Resume, next_generation(&target, current));
             }
@@ -124,6 +130,13 @@ impl Situation<'_> {
             return self.begin(OperationKind::Redeploy, next_generation(&target, current));
         }
         self.upgrade(wanted, target, current, suspended)
+    }
+
+    /// Why pods of what is wanted would not find the state, if they did not get it from a savepoint.
+    fn out_of_reach(&self, wanted: &Wanted, replicas: u32) -> Option<String> {
+        let current = self.status.revision.as_ref()?;
+        let after = wanted.spec.checkpoint.storage.clone().unwrap_or_default();
+        out_of_reach(self.storage.as_ref()?, &after, replicas != current.replicas)
     }
 
     fn first(&self, wanted: &Wanted) -> Decision {
@@ -233,7 +246,9 @@ impl Situation<'_> {
         let Some(Ok(tasks)) = self.parallelism else { return None };
         let before = &operation.target;
         let same_state = matches!(operation.kind, OperationKind::Redeploy | OperationKind::Resume);
-        if same_state && (wanted.plan_hash != before.plan_hash || tasks != before.parallelism) {
+        let other_state = || wanted.plan_hash != before.plan_hash || tasks != before.parallelism;
+        let stranded = || self.out_of_reach(wanted, replicas(&wanted.spec, tasks)).is_some();
+        if same_state && (other_state() || stranded()) {
             return Some(self.dropped());
         }
         let as_before = |current: &Revision| current.plan_hash == wanted.plan_hash && current.parallelism == tasks;

@@ -10,7 +10,7 @@ use crate::surroundings::{JobRequest, Place, ReadSecrets, Surroundings, Trouble}
 use kube::ResourceExt;
 use millrace_crds::StreamJob;
 use millrace_crds::status::{Revision, StreamJobStatus};
-use millrace_crds::stream_job::{RestoreFrom, StreamJobSpec};
+use millrace_crds::stream_job::{CheckpointStorage, RestoreFrom, StreamJobSpec};
 use millrace_job_runtime::job::JobIdentity;
 use millrace_job_runtime::savepoint::compare::compare_plans;
 use millrace_launch::job_file::JobFile;
@@ -179,6 +179,12 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
                 error.to_string().replace("--allow-non-restored-state", "upgrade.allowNonRestoredState: true")
             });
         Ok(Some(compared))
+    }
+
+    /// Where the running revision keeps its state.
+    pub(super) async fn storage(&self, job: &StreamJob, status: &StreamJobStatus) -> Result<Option<CheckpointStorage>> {
+        let Some(current) = &status.revision else { return Ok(None) };
+        Ok(self.made(job, current).await?.and_then(|made| made.spec.checkpoint.storage.clone()))
     }
 
     /// What a revision was made of.

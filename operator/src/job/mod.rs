@@ -5,6 +5,7 @@
 pub mod wanted;
 pub mod observed;
 pub mod operation;
+mod reach;
 pub mod decide;
 pub mod status;
 pub mod build;

@@ -124,6 +124,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             wanted: wanted.as_ref().as_ref(),
             parallelism,
             comparison,
+            storage: self.storage(&job, &status).await?,
             restore_from,
             observed: &observed,
             now,

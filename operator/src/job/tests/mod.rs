@@ -194,6 +194,28 @@ fn statements_that_change_while_the_volumes_do_go_on_from_what_there_is() {
 }
 
 #[test]
+fn an_object_store_that_has_the_state_is_not_left_together_with_the_volumes() {
+    let storage = |size: &str, url: &str| -> CheckpointStorage {
+        serde_json::from_value(json!({"volume": {"size": size}, "objectStore": {"url": url}})).expect("a storage")
+    };
+    let mut bench = Bench::new();
+    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(storage("10Gi", "s3://first")));
+    bench.settle("the first start", "1.1", 4);
+    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(storage("20Gi", "s3://second")));
+    bench.until("it is refused", |world| {
+        let stalled = world.status().conditions.into_iter().find(|condition| condition.type_ == "Stalled");
+        stalled.is_some_and(|stalled| stalled.status == "True" && stalled.reason == "StateOutOfReach")
+    });
+    assert_eq!(bench.world.lock().pods(), vec!["1.1".to_owned(); 4], "what runs runs on");
+    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(storage("10Gi", "s3://second")));
+    bench.settle("another object store", "1.2", 4);
+    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(storage("20Gi", "s3://second")));
+    bench.settle("larger volumes", "1.3", 4);
+    assert_eq!(bench.world.lock().volume_size().as_deref(), Some("20Gi"));
+    bench.sound();
+}
+
+#[test]
 fn a_job_can_be_suspended_while_its_volumes_change() {
     let mut bench = taken_down();
     bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Suspended);
