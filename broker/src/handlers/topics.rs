@@ -11,8 +11,8 @@ use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionRe
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest,
-    DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -152,6 +152,9 @@ pub(super) fn delete_records(request: DeleteRecordsRequest, node: &Node) -> Dele
 
 /// Deletes the records before `offset`; answers where the log begins now.
 fn cut(topic: Option<&Topic>, index: i32, offset: i64, node: &Node) -> Result<i64, ResponseError> {
+    if let Some(refused) = node.faults.refusal(ApiKey::DeleteRecords) {
+        return Err(refused);
+    }
     let unknown = ResponseError::UnknownTopicOrPartition;
     let topic = topic.ok_or(unknown)?;
     let partition = topic.partition(index).ok_or(unknown)?;

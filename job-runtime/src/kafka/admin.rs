@@ -9,10 +9,13 @@ use rdkafka::bindings as sys;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long one admin call may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// The same for one that is soon made again, and that others wait for.
+const ANSWER: Duration = Duration::from_secs(5);
 /// The configuration of a topic that loses nothing by itself. Without it a log, an exchange or a savepoint would lose
 /// records that nobody has read.
 pub const KEPT_FOR_EVER: [(&str, &str); 3] =
@@ -123,13 +126,23 @@ impl AdminClient {
 
     /// Deletes the records of partitions before given offsets.
     pub fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()> {
+        self.ask_to_delete(before).inspect_err(|_| {
+            // The client goes on asking a leader that is gone, until it looks for another one.
+            let topics: BTreeSet<&str> = before.iter().map(|(topic, ..)| topic.as_str()).collect();
+            for topic in topics {
+                let _ = self.client.inner().fetch_metadata(Some(topic), ANSWER);
+            }
+        })
+    }
+
+    fn ask_to_delete(&self, before: &[(String, i32, i64)]) -> Result<()> {
         let operation = "could not delete records that nobody needs any more";
         let mut list = TopicPartitionList::new();
         for (topic, partition, offset) in before {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
                 .or_kind(ErrorKind::FailJob, operation)?;
         }
-        let deleted = self.runtime.block_on(self.client.delete_records(&list, &options()));
+        let deleted = self.runtime.block_on(self.client.delete_records(&list, &options_of(ANSWER)));
         for element in deleted.or_kind(ErrorKind::Retry, operation)?.elements() {
             let place = || format!("{operation}: {}-{}", element.topic(), element.partition());
             element.error().or_kind(ErrorKind::Retry, place())?;
@@ -233,7 +246,11 @@ unsafe fn description_of(
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+    options_of(TIMEOUT)
+}
+
+fn options_of(timeout: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
 }
 
 /// Tries an operation again while its error is a passing one, for at most `patience`.

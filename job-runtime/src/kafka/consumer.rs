@@ -436,35 +436,3 @@ impl SourceRecords for FetchedRecords {
         Message::bytes(raw.payload, raw.len)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::Kafka;
-    use crate::kafka::admin::AdminClient;
-    use millrace_broker::{ApiKey, Broker, BrokerConfig, Times};
-
-    #[test]
-    fn who_does_not_answer_where_a_partition_ends_is_asked_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let config = BrokerConfig { listen, data_dir: directory.path().to_owned(), ..BrokerConfig::default() };
-        let broker = runtime.block_on(Broker::start(config)).unwrap();
-        let bootstrap_servers = broker.address().to_string();
-        let cluster = ClientOptions::of_job(&Kafka { bootstrap_servers, options: Default::default(), replication: 1 });
-        AdminClient::new(&cluster).unwrap().create("events", 1, 1, &[]).unwrap();
-        let settings = ConsumerSettings {
-            group_id: "test".into(),
-            isolation_level: "read_uncommitted".into(),
-            queued_bytes: 1 << 20,
-            role: Role::Savepoint,
-        };
-        let consumer = PartitionConsumer::new(&cluster, &settings).unwrap();
-        assert_eq!(consumer.watermarks("events", 0).unwrap(), (0, 0));
-        // As one that is gone: both offsets are asked for.
-        broker.faults().drop_requests(ApiKey::ListOffsets, Times::Next(2));
-        assert_eq!(consumer.watermarks("events", 0).unwrap(), (0, 0));
-        runtime.block_on(broker.shutdown()).unwrap();
-    }
-}

@@ -14,6 +14,8 @@ pub mod producer;
 pub mod admin;
 mod topic_config;
 pub mod replicas;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 use millrace_crds::stream_job::{CheckpointStorage, ObjectStore};
 
 /// Why they don't; None where they do. `moves`: tasks go to other pods.
-pub fn out_of_reach(before: &CheckpointStorage, after: &CheckpointStorage, moves: bool) -> Option<String> {
+pub(super) fn out_of_reach(before: &CheckpointStorage, after: &CheckpointStorage, moves: bool) -> Option<String> {
     let store = before.object_store.as_ref()?;
     if after.object_store.as_ref().is_some_and(|other| place(other) == place(store)) {
         return None;
