@@ -152,7 +152,7 @@ pub struct ImageLimits {
 
 impl Default for ImageLimits {
     fn default() -> Self {
-        Self { tail_bytes_min: 64 << 20, tail_bytes_per_state_byte: 2, bytes_per_epoch: 16 << 20 }
+        Self { tail_bytes_min: 16 << 20, tail_bytes_per_state_byte: 2, bytes_per_epoch: 16 << 20 }
     }
 }
 
