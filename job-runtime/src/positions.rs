@@ -19,8 +19,6 @@ use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Commit, LogRecord, SourcePosition};
 use std::collections::BTreeMap;
 
-/// How long a look at a partition's offsets may take.
-
 pub(crate) struct Positions<'a> {
     pub(crate) job: &'a Job,
     pub(crate) clock: &'a dyn Clock,
