@@ -44,7 +44,8 @@ test: system ## Run all checks and tests, with a real Apache Kafka and an S3 ser
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; fi # else tests/dependencies.rs does, without the advisories
 	@scripts/python-env.sh >/dev/null
 	$(cargo) test --locked --workspace --no-run
-	MILLRACE_PYTHON=$$(scripts/python-env.sh) MILLRACE_BIN=$(millrace) \
+# Tests wait for processes more than they compute: half as many again as there are cores.
+	MILLRACE_PYTHON=$$(scripts/python-env.sh) MILLRACE_BIN=$(millrace) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((($$(nproc) * 3 + 1) / 2))} \
 	  $(testbed)/kafka/run.sh $(testbed)/s3/run.sh $(cargo) test --locked --workspace --no-fail-fast
 
 .PHONY: kill-test
