@@ -124,9 +124,9 @@ impl Faults {
         self.add(api, Action::CloseConnection, times);
     }
 
-    /// Answers requests with an error until [`Faults::clear`]: `Produce` and `DeleteRecords` for every
-    /// partition, `IncrementalAlterConfigs` for every resource; others are not refused. With `NotEnoughReplicas` nothing is written, and metadata shows no
-    /// replica in sync; with `NotEnoughReplicasAfterAppend` the same, but what is refused has been written.
+    /// Answers requests with an error until [`Faults::clear`]: `Produce` and `DeleteRecords` for every partition,
+    /// `IncrementalAlterConfigs` for every resource; others are not refused. With `NotEnoughReplicas` nothing is written, and
+    /// metadata shows no replica in sync; with `NotEnoughReplicasAfterAppend` the same, but what is refused has been written.
     pub fn refuse(&self, api: ApiKey, error: ResponseError) {
         self.lock().refused.insert(api, error);
     }

@@ -308,6 +308,17 @@ mod tests {
         between: Vec<LogRecord<'static>>,
     }
 
+    /// The only worker of generation 2.
+    fn me() -> Claimant {
+        Claimant {
+            generation: 2,
+            assignment: Assignment::alone(1),
+            holder: "me".into(),
+            attempt: "start".into(),
+            transactional_id: "job.2.0".into(),
+        }
+    }
+
     fn claim_of(generation: u32, holder: &str) -> LogRecord<'static> {
         LogRecord::Claim(Claim {
             generation,
@@ -330,14 +341,7 @@ mod tests {
 
         /// Starts generation 2 as holder `me`, and performs what it asks for.
         fn start(&mut self) -> Result<StartMachine> {
-            let me = Claimant {
-                generation: 2,
-                assignment: Assignment::alone(1),
-                holder: "me".into(),
-                attempt: "start".into(),
-                transactional_id: "job.2.0".into(),
-            };
-            let (mut machine, mut effects) = StartMachine::new(me, [(0, None)]);
+            let (mut machine, mut effects) = StartMachine::new(me(), [(0, None)]);
             let mut read = 0;
             while let Some(effect) = effects.pop() {
                 effects = match effect {
@@ -420,14 +424,7 @@ mod tests {
 
     #[test]
     fn a_holder_that_is_dead_is_not_waited_for_because_an_earlier_generation_writes() {
-        let me = Claimant {
-            generation: 2,
-            assignment: Assignment::alone(1),
-            holder: "me".into(),
-            attempt: "start".into(),
-            transactional_id: "job.2.0".into(),
-        };
-        let (mut machine, _) = StartMachine::new(me, [(0, None)]);
+        let (mut machine, _) = StartMachine::new(me(), [(0, None)]);
         let mut log = vec![claim_of(1, "old"), claim_of(2, "twin"), commit(0, 1)];
         let mut scan = |log: &[LogRecord<'_>]| {
             for (offset, record) in log.iter().enumerate() {
@@ -449,15 +446,8 @@ mod tests {
 
     #[test]
     fn what_is_taken_before_the_claim_is_said_behind_it() {
-        let me = Claimant {
-            generation: 2,
-            assignment: Assignment::alone(1),
-            holder: "me".into(),
-            attempt: "start".into(),
-            transactional_id: "job.2.0".into(),
-        };
         for more in [false, true] {
-            let (mut machine, _) = StartMachine::new(me.clone(), [(0, None)]);
+            let (mut machine, _) = StartMachine::new(me(), [(0, None)]);
             let mut log = vec![claim_of(2, "twin"), commit(0, 1)];
             log.iter().enumerate().for_each(|(at, record)| machine.replayed(0, at as i64, record).unwrap());
             let (portion, standing) = machine.take(0, 0).unwrap();
