@@ -15,7 +15,7 @@ pub mod admin;
 mod topic_config;
 pub mod replicas;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

@@ -1,39 +1,16 @@
 //! A topic as a place, on a broker in this process.
 
 use super::*;
+use crate::kafka::tests::Cluster;
 use crate::storage::Storage;
-use millrace_broker::{Broker, BrokerConfig};
-use tempfile::TempDir;
 
-struct Kafkas {
-    kafka: Kafka,
-    directory: TempDir,
-    broker: Option<Broker>,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Kafkas {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let config = BrokerConfig { listen, data_dir: directory.path().join("broker"), ..BrokerConfig::default() };
-        let broker = runtime.block_on(Broker::start(config)).unwrap();
-        let bootstrap_servers = broker.address().to_string();
-        let kafka = Kafka { bootstrap_servers, options: BTreeMap::new().into(), replication: 1 };
-        Self { kafka, directory, broker: Some(broker), runtime }
-    }
-
+impl Cluster {
     fn open(&self, location: &str) -> Storage {
         Storage::open(location, Some(&self.kafka)).unwrap()
     }
 
     fn existing(&self, location: &str) -> Result<Storage> {
         Storage::existing(location, Some(&self.kafka))
-    }
-
-    fn admin(&self) -> AdminClient {
-        AdminClient::new(&ClientOptions::of_job(&self.kafka)).unwrap()
     }
 
     /// A file of so many bytes.
@@ -45,17 +22,9 @@ impl Kafkas {
     }
 }
 
-impl Drop for Kafkas {
-    fn drop(&mut self) {
-        if let Some(broker) = self.broker.take() {
-            let _ = self.runtime.block_on(broker.shutdown());
-        }
-    }
-}
-
 #[test]
 fn what_is_stored_in_a_topic_is_found_again_until_the_topic_is_removed() {
-    let kafkas = Kafkas::start();
+    let kafkas = Cluster::start();
     let missing = kafkas.existing("kafka:job.sp.one").err().expect("no topic yet");
     assert_eq!(missing.kind, ErrorKind::UserFault);
     assert!(missing.to_string().contains("there is no topic job.sp.one"), "{missing}");
@@ -68,7 +37,7 @@ fn what_is_stored_in_a_topic_is_found_again_until_the_topic_is_removed() {
         (name, writer.put_file(name, &path, &|| true).unwrap(), content)
     });
     writer.put("manifest", b"all of it".to_vec()).unwrap();
-    assert_eq!(kafkas.admin().config("job.sp.one").unwrap()["retention.ms"], "-1");
+    assert_eq!(kafkas.admin.config("job.sp.one").unwrap()["retention.ms"], "-1");
 
     let reader = kafkas.existing("kafka:job.sp.one").unwrap();
     assert_eq!(reader.get("manifest").unwrap().as_deref(), Some(&b"all of it"[..]));
@@ -94,7 +63,7 @@ fn what_is_stored_in_a_topic_is_found_again_until_the_topic_is_removed() {
 
 #[test]
 fn an_object_of_which_the_writing_ended_halfway_is_none() {
-    let kafkas = Kafkas::start();
+    let kafkas = Cluster::start();
     let writer = kafkas.open("kafka:torn");
     let (path, content) = kafkas.file("source", (TRANSACTION_CHUNKS + 3) * CHUNK_BYTES);
     let chunks = std::cell::Cell::new(0);
@@ -115,7 +84,7 @@ fn an_object_of_which_the_writing_ended_halfway_is_none() {
 
 #[test]
 fn workers_that_write_at_once_do_not_get_into_each_others_way() {
-    let kafkas = Kafkas::start();
+    let kafkas = Cluster::start();
     let (path, content) = kafkas.file("source", 5 * CHUNK_BYTES + 5);
     let names = ["task-0/a", "task-1/b", "task-2/c"];
     std::thread::scope(|scope| {
@@ -135,12 +104,12 @@ fn workers_that_write_at_once_do_not_get_into_each_others_way() {
 
 #[test]
 fn what_is_gone_damaged_or_of_somebody_else_is_refused() {
-    let kafkas = Kafkas::start();
+    let kafkas = Cluster::start();
     let writer = kafkas.open("kafka:cut");
     let (path, _) = kafkas.file("source", 2 * CHUNK_BYTES);
     let stored = writer.put_file("file", &path, &|| true).unwrap();
     writer.put("manifest", b"{}".to_vec()).unwrap();
-    kafkas.admin().delete_records(&[("cut".to_owned(), 0, 1)]).unwrap();
+    kafkas.admin.delete_records(&[("cut".to_owned(), 0, 1)]).unwrap();
     let reader = kafkas.existing("kafka:cut").unwrap();
     assert_eq!(reader.size("file").unwrap(), None);
     let refused = reader.get_file("file", &stored, &kafkas.directory.path().join("copy")).unwrap_err();
@@ -164,7 +133,7 @@ fn what_is_gone_damaged_or_of_somebody_else_is_refused() {
         let refused = kafkas.existing(&format!("kafka:{topic}")).unwrap().get("manifest").unwrap_err();
         assert!(refused.to_string().contains(expected), "{refused}");
     }
-    kafkas.admin().create("wide", 2, 1, &[]).unwrap();
+    kafkas.admin.create("wide", 2, 1, &[]).unwrap();
     let refused = kafkas.existing("kafka:wide").err().expect("it is no place");
     assert!(refused.to_string().contains("has 2 partitions"), "{refused}");
 }
