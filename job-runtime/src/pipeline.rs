@@ -6,6 +6,7 @@
 //!                                +-- epoch commit: one Kafka transaction --+
 //! ```
 
+use crate::commit::epoch_memory::EpochMemory;
 use crate::commit::gate::{EpochGate, Report};
 use crate::decode::RecordDecoder;
 use crate::decode::json::{JsonDecodeOptions, JsonDecoder};
@@ -36,7 +37,6 @@ use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Commit, SourcePosition};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Records that one fetch decodes at most.
@@ -80,7 +80,7 @@ pub struct Pipeline {
     pub reports: Receiver<Report>,
     /// For those that watch the threads' surroundings.
     pub reporter: Sender<Report>,
-    pub produced: Arc<AtomicUsize>,
+    pub memory: Arc<EpochMemory>,
     /// By thread: where partitions that appear are announced.
     pub added: Vec<Sender<AddedPartition>>,
 }
@@ -108,11 +108,11 @@ pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
     let mut queues: Vec<Queues> = tasks_of.iter().map(|tasks| Queues::new(context, tasks)).collect::<Result<_>>()?;
     let (router, inboxes) = Router::new(thread_of, queues.iter().map(Queues::wakers).collect());
     let (reports_sender, reports) = channel();
-    let (produced, waiting) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let memory = Arc::new(EpochMemory::new(context.job.memory.epoch));
 
     let mut tasks = BTreeMap::new();
     for &task in &own {
-        let outputs = Outputs::new(produced.clone(), waiting.clone());
+        let outputs = Outputs::new(memory.clone());
         tasks.insert(task, build_task(context, task, &router, outputs)?);
     }
     let catch_up = await_records(&mut tasks);
@@ -137,12 +137,12 @@ pub fn build(context: &PipelineContext<'_>) -> Result<Pipeline> {
             added,
             metrics: context.metrics.clone(),
             clock: context.clock.clone(),
-            waiting: waiting.clone(),
-            held_limit: context.job.memory.epoch,
+            memory: memory.clone(),
+            said_full: 0,
             stands_still: false,
         });
     }
-    Ok(Pipeline { threads, router, reports, reporter: reports_sender, produced, added: added_senders })
+    Ok(Pipeline { threads, router, reports, reporter: reports_sender, memory, added: added_senders })
 }
 
 /// Where the records of one thread arrive.
@@ -326,7 +326,6 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
             )?,
             metrics: context.metrics.clone(),
             clock: context.clock.clone(),
-            held_limit: job.memory.epoch,
             store: store.progress().clone(),
         },
     ))

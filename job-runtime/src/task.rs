@@ -78,8 +78,6 @@ pub struct TaskContext {
     pub failed_rows: FailedRows,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
-    /// Bytes held back above which it stops emitting.
-    pub held_limit: usize,
     /// Where its operators see which commit they are preparing.
     pub store: Arc<StoreProgress>,
 }
@@ -359,7 +357,7 @@ impl Task {
     }
 
     fn has_room(&self) -> bool {
-        self.context.outputs.is_open() || self.context.outputs.waiting_bytes() < self.context.held_limit
+        self.context.outputs.is_open() || !self.context.outputs.memory().is_held_full()
     }
 
     /// Moves time forward in `start` and all nodes behind it, in the order of the plan.

@@ -1,6 +1,7 @@
 //! The loop of one thread: receives from other threads, ends epochs, moves time, reads sources, in this
 //! order, so that what is downstream is emptied before more is let in.
 
+use crate::commit::epoch_memory::EpochMemory;
 use crate::commit::gate::{EpochGate, Report};
 use crate::env::Clock;
 use crate::error::{Error, Result};
@@ -11,7 +12,6 @@ use crate::source::{AddedPartition, Source, SourceBatch, startup};
 use crate::task::Task;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
@@ -38,9 +38,10 @@ pub struct TaskThread {
     pub added: Receiver<AddedPartition>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
-    /// Bytes held back, of the whole worker, and their limit.
-    pub waiting: Arc<AtomicUsize>,
-    pub held_limit: usize,
+    /// Of the whole worker.
+    pub memory: Arc<EpochMemory>,
+    /// The last epoch of which the coordinator was told that its transaction is full.
+    pub said_full: u64,
     /// For a savepoint; with the sources time stands still, and nothing is idle.
     pub stands_still: bool,
 }
@@ -73,6 +74,7 @@ impl TaskThread {
                 next_tick = now + TICK;
                 self.stands_still = stands_still;
             }
+            self.say_full();
             if !self.may_read() {
                 if let Some(envelope) = self.inbox.receive(WAIT / 4) {
                     self.deliver(envelope)?;
@@ -116,13 +118,26 @@ impl TaskThread {
         Ok(())
     }
 
+    /// The open epoch of this thread's tasks, if its transaction is full.
+    fn full_epoch(&self) -> Option<u64> {
+        self.tasks.iter().find(|t| t.is_open()).filter(|_| self.memory.is_open_full()).map(Task::epoch)
+    }
+
+    /// Says once that an epoch is full, in place of leaving it to the coordinator to look.
+    fn say_full(&mut self) {
+        if let Some(epoch) = self.full_epoch().filter(|&epoch| epoch > self.said_full) {
+            self.said_full = epoch;
+            let _ = self.reports.send(Report::Full);
+        }
+    }
+
     /// Sources and exchanges are read for all tasks of the thread at once: none may be ending its epoch.
     fn may_read(&self) -> bool {
-        let held = self.waiting.load(Ordering::Relaxed) < self.held_limit;
+        let room = !self.memory.is_held_full() && self.full_epoch().is_none();
         let busy = self.tasks.iter().any(|t| t.is_ending() || t.is_suspended());
         let end_asked = self.tasks.iter().any(|t| t.is_open() && self.gate.end_requested(t.epoch()).is_some());
         let something = !self.sources.is_empty() || !self.inbound.is_empty();
-        something && held && !busy && !end_asked && self.router.in_flight() < IN_FLIGHT_BYTES
+        something && room && !busy && !end_asked && self.router.in_flight() < IN_FLIGHT_BYTES
     }
 
     /// What has come from other workers, the last exchange first: downstream is emptied before more is let in.

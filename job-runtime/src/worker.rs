@@ -386,7 +386,7 @@ impl Supervisor {
             gate: gate.clone(),
             router: pipeline.router.clone(),
             reports: pipeline.reports,
-            produced: pipeline.produced,
+            memory: pipeline.memory,
             stop: self.control.stop.clone(),
             pause: self.control.pause.clone(),
             read_from: started.claims.iter().map(|(&task, claim)| (task, claim + 1)).collect(),

@@ -11,6 +11,7 @@ mod stop;
 mod kill;
 mod twins;
 mod full_queue;
+mod late_checkpoint;
 mod undelivered;
 mod workers;
 mod images;

@@ -2,6 +2,7 @@
 //! checkpointer and the consumers' group offsets.
 
 use super::covers::Covers;
+use super::epoch_memory::EpochMemory;
 use super::gate::{EpochGate, Prepared, Report};
 use super::log::{self, transaction_timeout};
 use super::refused::too_large;
@@ -29,11 +30,10 @@ use millrace_protocol::recover::LogRange;
 use millrace_protocol::savepoint::TaskCut;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-/// How often the coordinator looks at what has no event of its own: bytes produced, stop requests.
+/// How often the coordinator looks at what has no event of its own: stop requests, bytes produced.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often the clients of the sources are heard.
 const SERVE: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ pub struct Coordinator<'a> {
     pub gate: Arc<EpochGate>,
     pub router: Router,
     pub reports: Receiver<Report>,
-    pub produced: Arc<AtomicUsize>,
+    pub memory: Arc<EpochMemory>,
     pub stop: Arc<StopRequest>,
     pub pause: Arc<Pause>,
     pub checkpointer: Checkpointer,
@@ -197,7 +197,7 @@ impl Coordinator<'_> {
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error::fail_job("every thread of the worker has ended"));
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Report::Full) | Err(RecvTimeoutError::Timeout) => {}
         }
         if !progressing.stop_seen && self.stop.is_made() {
             progressing.stop_seen = true;
@@ -214,7 +214,7 @@ impl Coordinator<'_> {
             progressing.hold = Some(request);
             return Ok(Event::CheckpointRequested);
         }
-        Ok(Event::Tick { produced: self.produced.load(Ordering::Relaxed) })
+        Ok(Event::Tick { produced: self.memory.open_bytes() })
     }
 
     fn perform(
@@ -241,12 +241,12 @@ impl Coordinator<'_> {
             }
             Effect::Open { epoch, reuse } => {
                 self.under_way.end();
+                self.memory.begin();
                 if reuse {
                     // What was committed before still holds.
                     self.pause.machine().committed(still(&progressing.prepared));
                     progressing.prepared.clear();
                 } else {
-                    self.produced.store(0, Ordering::Relaxed);
                     self.gate.producer().begin()?;
                 }
                 self.gate.set_open(epoch);

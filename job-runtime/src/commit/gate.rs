@@ -39,6 +39,8 @@ pub struct Prepared {
 /// What threads tell the coordinator.
 pub enum Report {
     Prepared(Prepared),
+    /// The open transaction is full: its epoch is to end.
+    Full,
     Failed(Error),
 }
 

@@ -3,7 +3,7 @@
 //! `own_topics` are the topics that are the job's own, `log` is that of the task logs, `lanes` put into the stores what was
 //! in the logs, `recover` finds a state that a log goes on from, `silence` is what tells that the holder before has gone,
 //! `start` brings a worker to where its last commit left it under the name that `holder` keeps, `succession` ends the logs of
-//! earlier incarnations, `gate` is what threads and coordinator tell each other, `covers` writes images and cuts the logs for
+//! earlier incarnations, `gate` is what threads and coordinator tell each other, `epoch_memory` when it is time to, `covers` writes images and cuts the logs for
 //! them, `refused` says what becomes of a record that its topic does not take, `coordinator` ends and commits epochs.
 
 pub mod own_topics;
@@ -15,6 +15,7 @@ mod silence;
 pub mod start;
 mod succession;
 pub mod gate;
+pub mod epoch_memory;
 pub mod covers;
 mod refused;
 pub mod coordinator;

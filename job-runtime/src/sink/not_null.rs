@@ -74,6 +74,7 @@ impl SinkWriter for NotNullSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::epoch_memory::EpochMemory;
     use crate::sink::{SinkContext, build};
     use arrow_array::{Int32Array, RecordBatch, StringArray};
     use millrace_planner::plan::Operator;
@@ -120,7 +121,7 @@ mod tests {
 
     fn write(writer: &mut dyn SinkWriter, rows: &[(Option<i32>, Option<&str>)]) -> Vec<FailedRow> {
         let mut failed = Vec::new();
-        writer.write(&batch(rows), &mut Outputs::new(Arc::default(), Arc::default()), &mut failed).unwrap();
+        writer.write(&batch(rows), &mut Outputs::new(Arc::new(EpochMemory::new(1 << 20))), &mut failed).unwrap();
         failed
     }
 

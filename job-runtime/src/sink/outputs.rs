@@ -1,13 +1,13 @@
 //! Records of one task on their way into the epoch's transaction. While the transaction before it is being
 //! committed they are held back, in memory, and count against the epoch's bound.
 
+use crate::commit::epoch_memory::EpochMemory;
 use crate::encode::EncodedRows;
 use crate::error::Result;
 use crate::kafka::producer::ProduceScratch;
 use crate::kafka::{OutgoingRecord, ProducerTopic, TransactionalProducer};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows for one topic.
 pub struct RowsRecord {
@@ -41,9 +41,8 @@ pub struct Outputs {
     held_bytes: usize,
     /// About what the task's changes of state will add at the epoch's end. Counted as if it were there.
     owed_bytes: usize,
-    /// Bytes in the open transaction, and bytes held, of the whole worker.
-    produced: Arc<AtomicUsize>,
-    waiting: Arc<AtomicUsize>,
+    /// Of the whole worker.
+    memory: Arc<EpochMemory>,
     scratch: ProduceScratch,
     /// Buffers of rows already produced, to be filled again.
     spare: Vec<EncodedRows>,
@@ -53,15 +52,14 @@ pub struct Outputs {
 const SPARE_BUFFERS: usize = 4;
 
 impl Outputs {
-    pub fn new(produced: Arc<AtomicUsize>, waiting: Arc<AtomicUsize>) -> Self {
+    pub fn new(memory: Arc<EpochMemory>) -> Self {
         Self {
             open: None,
             topics: HashMap::new(),
             held: Vec::new(),
             held_bytes: 0,
             owed_bytes: 0,
-            produced,
-            waiting,
+            memory,
             scratch: ProduceScratch::default(),
             spare: Vec::new(),
         }
@@ -75,8 +73,8 @@ impl Outputs {
     /// From now on records go into `producer`'s transaction, those held back first.
     pub fn open(&mut self, producer: &Arc<TransactionalProducer>) -> Result<()> {
         self.open = Some(producer.clone());
-        self.waiting.fetch_sub(std::mem::take(&mut self.held_bytes) + self.owed_bytes, Ordering::Relaxed);
-        self.produced.fetch_add(self.owed_bytes, Ordering::Relaxed);
+        self.memory.release(std::mem::take(&mut self.held_bytes) + self.owed_bytes);
+        self.memory.add_to_open(self.owed_bytes);
         for (topic, held) in std::mem::take(&mut self.held) {
             match held {
                 Held::Rows(rows) => self.produce_rows(&topic, rows)?,
@@ -97,7 +95,7 @@ impl Outputs {
     pub fn owe(&mut self, bytes: usize) {
         let more = bytes.saturating_sub(self.owed_bytes);
         self.owed_bytes += more;
-        if self.open.is_some() { &self.produced } else { &self.waiting }.fetch_add(more, Ordering::Relaxed);
+        if self.open.is_some() { self.memory.add_to_open(more) } else { self.memory.hold(more) }
     }
 
     pub fn is_open(&self) -> bool {
@@ -132,14 +130,13 @@ impl Outputs {
         Ok(())
     }
 
-    /// Bytes held back, of the whole worker.
-    pub fn waiting_bytes(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+    pub fn memory(&self) -> &EpochMemory {
+        &self.memory
     }
 
     fn hold_bytes(&mut self, bytes: usize) {
         self.held_bytes += bytes;
-        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.memory.hold(bytes);
     }
 
     fn produce_rows(&mut self, topic: &Arc<str>, rows: RowsRecord) -> Result<()> {
@@ -148,7 +145,7 @@ impl Outputs {
             |i: usize| OutgoingRecord { key: rows.keys.as_ref().map(|k| k.row(i)), payload: Some(rows.values.row(i)) };
         handle.produce(rows.partition, (0..rows.values.len()).map(record), &mut self.scratch)?;
         let bytes = rows.values.total_bytes() + rows.keys.as_ref().map_or(0, EncodedRows::total_bytes);
-        self.produced.fetch_add(bytes, Ordering::Relaxed);
+        self.memory.add_to_open(bytes);
         for mut buffer in [Some(rows.values), rows.keys].into_iter().flatten() {
             if self.spare.len() < SPARE_BUFFERS {
                 buffer.clear();
@@ -162,7 +159,7 @@ impl Outputs {
         let handle = self.topic(topic)?;
         let outgoing = OutgoingRecord { key: None, payload: Some(value) };
         handle.produce(Some(partition), std::iter::once(outgoing), &mut self.scratch)?;
-        self.produced.fetch_add(value.len(), Ordering::Relaxed);
+        self.memory.add_to_open(value.len());
         Ok(())
     }
 
@@ -170,7 +167,7 @@ impl Outputs {
         let handle = self.topic(topic)?;
         let outgoing = OutgoingRecord { key: record.key.as_deref(), payload: record.value.as_deref() };
         handle.produce_with_headers(outgoing, record.partition, record.timestamp, &record.headers)?;
-        self.produced.fetch_add(record.value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
+        self.memory.add_to_open(record.value.as_ref().map_or(0, Vec::len));
         Ok(())
     }
 
