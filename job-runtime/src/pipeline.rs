@@ -327,6 +327,7 @@ fn build_task(context: &PipelineContext<'_>, task: u32, router: &Router, outputs
             metrics: context.metrics.clone(),
             clock: context.clock.clone(),
             store: store.progress().clone(),
+            router: router.clone(),
         },
     ))
 }

@@ -9,7 +9,7 @@
 use crate::batch::{Batch, FailedRow};
 use crate::env::Clock;
 use crate::error::Result;
-use crate::exchange::{Arrival, CatchUp, Envelope, ExchangeStep, Payload};
+use crate::exchange::{Arrival, CatchUp, Envelope, ExchangeStep, Payload, Router};
 use crate::metrics::Metrics;
 use crate::operators::{ActiveInput, Context, Operator, Output, Progress};
 use crate::sink::SinkWriter;
@@ -23,6 +23,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 mod epochs;
+#[cfg(test)]
+mod tests;
 
 /// A node of the plan, for one task.
 pub struct TaskNode {
@@ -80,6 +82,7 @@ pub struct TaskContext {
     pub clock: Arc<dyn Clock>,
     /// Where its operators see which commit they are preparing.
     pub store: Arc<StoreProgress>,
+    pub router: Router,
 }
 
 pub struct Task {
@@ -94,8 +97,11 @@ pub struct Task {
     epoch: u64,
     /// The epoch's end, under way.
     ending: Option<Ending>,
-    /// An operator that stopped in the middle of `advance`, because much is held back.
+    /// An operator that has more to emit than it did in one call. What is behind it in the plan has not heard of the time
+    /// that has come to it.
     suspended: Option<NodeId>,
+    /// The first node to which time has come since, and which has not been told.
+    untold: Option<NodeId>,
     backlog: VecDeque<Envelope>,
     stages: u32,
 }
@@ -134,6 +140,7 @@ impl Task {
         let stages = nodes.iter().map(|n| n.stage + 1).max().unwrap_or(0);
         let key = |p: &SourcePosition| (p.operator, PartitionId { topic: p.topic.clone(), partition: p.partition });
         let positions = context.positions.iter().map(|p| (key(p), p.clone())).collect();
+        let suspended = nodes.iter().position(TaskNode::is_interrupted);
         Self {
             nodes,
             context,
@@ -143,7 +150,8 @@ impl Task {
             end_said: false,
             epoch: 1,
             ending: None,
-            suspended: None,
+            suspended,
+            untold: None,
             backlog: VecDeque::new(),
             stages,
         }
@@ -214,7 +222,7 @@ impl Task {
 
     fn must_wait(&self, envelope: &Envelope) -> bool {
         match &self.nodes[envelope.exchange].step {
-            Step::Exchange(exchange) => self.suspended.is_some() || exchange.has_ended(envelope.from),
+            Step::Exchange(exchange) => self.must_go_on() || exchange.has_ended(envelope.from),
             _ => unreachable!("messages name an exchange"),
         }
     }
@@ -229,7 +237,7 @@ impl Task {
             self.context.metrics.exchanged(self.context.clock.now_millis() - record.ready_at);
             self.deliver(exchange, Batch::new(rows))?;
         }
-        self.propagate(exchange)
+        self.time_came(exchange)
     }
 
     fn accept(&mut self, envelope: Envelope) -> Result<()> {
@@ -237,7 +245,7 @@ impl Task {
             Payload::Rows(rows) => return self.deliver(envelope.exchange, Batch::new(rows)),
             Payload::Progress(progress) => {
                 self.exchange(envelope.exchange).hear(envelope.from, progress);
-                self.propagate(envelope.exchange)?;
+                self.time_came(envelope.exchange)?;
             }
             Payload::EndOfEpoch(epoch) => {
                 debug_assert_eq!(epoch, self.epoch, "a task upstream is at most one epoch ahead");
@@ -340,35 +348,67 @@ impl Task {
                 reached.extend(self.nodes[node].consumers.iter().map(|(consumer, _)| *consumer));
             }
         }
-        self.propagate(scan)
+        self.time_came(scan)
     }
 
-    /// Goes on where an operator stopped because much was held back. Returns whether nothing is left.
-    pub fn resume(&mut self) -> Result<bool> {
-        if let Some(node) = self.suspended
-            && self.has_room()
-        {
-            self.propagate(node)?;
-            if self.suspended.is_none() {
-                self.drain_backlog()?;
-            }
+    /// Whether an operator stopped in the midst of what it emits in one epoch: nothing may come to it, and the epoch can't
+    /// end, before it is done.
+    pub fn must_go_on(&self) -> bool {
+        self.suspended.is_some_and(|node| !self.nodes[node].is_interruptible())
+    }
+
+    /// Whether `resume` would do something now.
+    pub fn can_resume(&self) -> bool {
+        // What is emitted in a stage that has ended its epoch would be of the next one for those downstream, and of this one
+        // for the operator.
+        self.suspended.is_some() && (self.must_go_on() || self.ending.is_none()) && self.has_room()
+    }
+
+    /// Goes on where an operator stopped, if there is room for more.
+    pub fn resume(&mut self) -> Result<()> {
+        if !self.can_resume() {
+            return Ok(());
         }
-        Ok(self.suspended.is_none())
+        self.fed = true;
+        let had_to_go_on = self.must_go_on();
+        let node = self.suspended.take().expect("it can be resumed");
+        self.propagate(node, true)?;
+        while self.suspended.is_none()
+            && let Some(node) = self.untold.take()
+        {
+            self.propagate(node, false)?;
+        }
+        if !self.must_go_on() && (had_to_go_on || self.suspended.is_none()) {
+            self.drain_backlog()?;
+        }
+        Ok(())
     }
 
+    /// Whether more may be emitted, at a point where that can wait.
     fn has_room(&self) -> bool {
-        self.context.outputs.is_open() || !self.context.outputs.memory().is_held_full()
+        let memory = self.context.outputs.memory();
+        let has_room = match self.is_open() {
+            // The epoch can't end before it has gone on.
+            true => self.must_go_on() || !memory.is_open_full(),
+            false => !memory.is_held_full(),
+        };
+        has_room && self.context.router.has_room()
     }
 
-    /// Moves time forward in `start` and all nodes behind it, in the order of the plan.
-    fn propagate(&mut self, start: NodeId) -> Result<()> {
-        let first = self.suspended.unwrap_or(start).min(start);
-        for id in first..self.nodes.len() {
-            let resuming = self.suspended == Some(id);
-            if resuming {
-                self.suspended = None;
-            }
-            if !self.advance_node(id, resuming)? {
+    /// Time has come to an exchange or a scan.
+    fn time_came(&mut self, node: NodeId) -> Result<()> {
+        if self.suspended.is_none() {
+            return self.propagate(node, false);
+        }
+        self.untold = Some(self.untold.map_or(node, |untold| untold.min(node)));
+        Ok(())
+    }
+
+    /// Moves time forward in `start` and all nodes behind it, in the order of the plan. In `start` itself it has come before,
+    /// where it is `resuming`.
+    fn propagate(&mut self, start: NodeId, resuming: bool) -> Result<()> {
+        for id in start..self.nodes.len() {
+            if !self.advance_node(id, resuming && id == start)? {
                 self.suspended = Some(id);
                 return Ok(());
             }
@@ -376,7 +416,7 @@ impl Task {
         Ok(())
     }
 
-    /// Returns false when an operator has more to emit than there is room for.
+    /// Returns false when an operator has more to emit.
     fn advance_node(&mut self, id: NodeId, resuming: bool) -> Result<bool> {
         let inputs = self.nodes[id].inputs.iter().map(|&input| self.nodes[input].output);
         let input =
@@ -408,20 +448,13 @@ impl Task {
     }
 
     fn advance_operator(&mut self, id: NodeId) -> Result<bool> {
-        loop {
-            let node = &mut self.nodes[id];
-            let Step::Operator(operator) = &mut node.step else { return Ok(true) };
-            let context = Context { clock: self.context.clock.as_ref(), progress: node.input };
-            let mut emitted = Emitted::default();
-            let done = operator.advance(&context, &mut emitted)?;
-            self.emitted(id, emitted)?;
-            if done {
-                return Ok(true);
-            }
-            if !self.has_room() {
-                return Ok(false);
-            }
-        }
+        let node = &mut self.nodes[id];
+        let Step::Operator(operator) = &mut node.step else { return Ok(true) };
+        let context = Context { clock: self.context.clock.as_ref(), progress: node.input };
+        let mut emitted = Emitted::default();
+        let done = operator.advance(&context, &mut emitted)?;
+        self.emitted(id, emitted)?;
+        Ok(done)
     }
 
     fn flush_node(&mut self, id: NodeId) -> Result<()> {
@@ -435,6 +468,14 @@ impl Task {
 }
 
 impl TaskNode {
+    fn is_interruptible(&self) -> bool {
+        matches!(&self.step, Step::Operator(operator) if operator.is_interruptible())
+    }
+
+    fn is_interrupted(&self) -> bool {
+        matches!(&self.step, Step::Operator(operator) if operator.is_interrupted())
+    }
+
     fn is_at_end(&self) -> bool {
         let at_end = |p: Progress| p.event == i64::MAX && p.processing == i64::MAX;
         match &self.step {

@@ -19,8 +19,6 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(200);
 /// Longest wait for records or messages; whoever has something new wakes the thread.
 const WAIT: Duration = Duration::from_millis(10);
-/// Sources pause while this much is between threads.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
 
 pub struct TaskThread {
     pub tasks: Vec<Task>,
@@ -76,7 +74,8 @@ impl TaskThread {
             }
             self.say_full();
             if !self.may_read() {
-                if let Some(envelope) = self.inbox.receive(WAIT / 4) {
+                let wait = if self.tasks.iter().any(Task::can_resume) { Duration::ZERO } else { WAIT / 4 };
+                if let Some(envelope) = self.inbox.receive(wait) {
                     self.deliver(envelope)?;
                 }
                 continue;
@@ -102,9 +101,7 @@ impl TaskThread {
                 task.committed();
                 task.open(self.gate.producer())?;
             }
-            if !task.resume()? {
-                continue;
-            }
+            task.resume()?;
             if !task.is_ending()
                 && task.is_open()
                 && let Some(heartbeat) = self.gate.end_requested(task.epoch())
@@ -137,7 +134,7 @@ impl TaskThread {
         let busy = self.tasks.iter().any(|t| t.is_ending() || t.is_suspended());
         let end_asked = self.tasks.iter().any(|t| t.is_open() && self.gate.end_requested(t.epoch()).is_some());
         let something = !self.sources.is_empty() || !self.inbound.is_empty();
-        something && room && !busy && !end_asked && self.router.in_flight() < IN_FLIGHT_BYTES
+        something && room && !busy && !end_asked && self.router.has_room()
     }
 
     /// What has come from other workers, the last exchange first: downstream is emptied before more is let in.

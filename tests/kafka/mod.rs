@@ -12,6 +12,7 @@ mod kill;
 mod twins;
 mod full_queue;
 mod late_checkpoint;
+mod large_window;
 mod undelivered;
 mod workers;
 mod images;

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+/// Most that is meant to be between the threads of a worker.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+
 /// The sending side, the same for every thread.
 #[derive(Clone)]
 pub struct Router {
@@ -79,9 +82,9 @@ impl Router {
         self.peers.iter().flat_map(|p| &p.wakers).for_each(FetchWaker::wake);
     }
 
-    /// Bytes that no thread has received yet.
-    pub fn in_flight(&self) -> usize {
-        self.peers.iter().map(|p| p.in_flight.load(Ordering::Relaxed)).sum()
+    /// Whether more should be sent, at a point where that can wait: threads receive all the time, whatever else they wait for.
+    pub fn has_room(&self) -> bool {
+        self.peers.iter().map(|p| p.in_flight.load(Ordering::Relaxed)).sum::<usize>() < IN_FLIGHT_BYTES
     }
 }
 

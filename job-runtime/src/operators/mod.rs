@@ -92,10 +92,21 @@ pub trait Operator: Send {
     fn process(&mut self, port: usize, batch: Batch, context: &Context<'_>, output: &mut dyn Output) -> Result<()>;
 
     /// Time has come to `context.progress`. An operator with much to emit stops after some megabytes and
-    /// returns false; it is called again, with nothing in between, until it returns true. Only then does
+    /// returns false; it is called again, with the same progress, until it returns true. Only then does
     /// the progress go downstream, as what `held_back` makes of it.
     fn advance(&mut self, _context: &Context<'_>, _output: &mut dyn Output) -> Result<bool> {
         Ok(true)
+    }
+
+    /// Whether rows may come and commits be made between such calls of `advance`. Otherwise all that is due is emitted in
+    /// one epoch, and rows wait meanwhile.
+    fn is_interruptible(&self) -> bool {
+        false
+    }
+
+    /// Whether it was restored in the midst of what `advance` emits.
+    fn is_interrupted(&self) -> bool {
+        false
     }
 
     /// The progress that its output has when its input has `progress`: a watermark assigner replaces the

@@ -81,6 +81,11 @@ impl Windows {
         Some(start)
     }
 
+    /// Whether a slice may be part of several windows.
+    pub(crate) fn share_slices(&self) -> bool {
+        !matches!(self.kind, WindowKind::Tumble { .. })
+    }
+
     pub(crate) fn slice_length(&self) -> Millis {
         self.slice
     }

@@ -26,7 +26,7 @@ impl Task {
     pub fn continue_ending(&mut self, paused: bool) -> Result<Option<Prepared>> {
         let Some(mut ending) = self.ending else { return Ok(None) };
         while ending.stage < self.stages {
-            if self.suspended.is_some() || !self.stage_heard_all(ending.stage) {
+            if self.must_go_on() || !self.stage_heard_all(ending.stage) {
                 self.ending = Some(ending);
                 return Ok(None);
             }
@@ -91,7 +91,7 @@ impl Task {
             prepared.commit = Some(commit);
             prepared.changes = changes;
         }
-        if paused && !self.fed && self.backlog.is_empty() {
+        if paused && !self.fed && self.backlog.is_empty() && self.suspended.is_none() {
             prepared.still = Some(self.cut());
         }
         (self.moved, self.fed) = (false, false);
@@ -103,7 +103,7 @@ impl Task {
 
     /// Whether it has come to the end of all input.
     fn is_finished(&self) -> bool {
-        self.backlog.is_empty() && self.nodes.iter().all(TaskNode::is_at_end)
+        self.backlog.is_empty() && self.suspended.is_none() && self.nodes.iter().all(TaskNode::is_at_end)
     }
 
     /// Whether it has just finished; said once.

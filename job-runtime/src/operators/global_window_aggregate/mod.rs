@@ -40,7 +40,7 @@ use arrow_select::take::take_record_batch;
 use millrace_planner::plan::{Node, Schema, WindowAggregate, WindowProperty, WindowTime};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 pub struct GlobalWindowAggregate {
@@ -57,6 +57,8 @@ pub struct GlobalWindowAggregate {
     slices: BTreeMap<i64, Slice>,
     /// Every window that ends up to here, in local milliseconds, has fired or is firing.
     passed: i64,
+    /// Every window that ends up to here is to fire before anything else happens: nothing comes into it any more.
+    due: i64,
     firing: Option<Firing>,
     /// Slices that no window needs any more, and the state still has.
     dead: Vec<Slice>,
@@ -95,6 +97,7 @@ impl GlobalWindowAggregate {
             schema: arrow_schema(&node.schema),
             slices: BTreeMap::new(),
             passed: i64::MIN,
+            due: i64::MIN,
             firing: None,
             dead: Vec::new(),
             cursor: None,
@@ -122,12 +125,13 @@ impl GlobalWindowAggregate {
         }
     }
 
-    /// Where the rows of a slice go: None if all its windows have fired.
+    /// Where the rows of a slice go: None if all its windows have fired, or are to.
     fn open_slice(&self, slice_end: i64) -> Option<i64> {
-        if self.windows.last_window_end(slice_end) > self.passed {
+        let closed = self.passed.max(self.due);
+        if self.windows.last_window_end(slice_end) > closed {
             return Some(slice_end);
         }
-        let start = if self.event_time { None } else { self.windows.slice_start(self.passed) };
+        let start = if self.event_time { None } else { self.windows.slice_start(closed) };
         start.map(|start| start + self.windows.slice_length())
     }
 
@@ -291,9 +295,11 @@ impl GlobalWindowAggregate {
         let Some(mut spill) = self.spill.take() else { return Ok(()) };
         self.slices.values_mut().for_each(|slice| slice.let_go(&self.layout, &spill));
         spill.report(self.memory_bytes());
-        // A window that fires knows its groups by their numbers.
-        if spill.is_too_much() && self.firing.is_none() {
-            self.slices.values_mut().try_for_each(|slice| slice.freeze(&self.layout, &spill))?;
+        if spill.is_too_much() {
+            // A window that fires knows the groups of its slices by their numbers.
+            let firing = self.firing.as_ref().map_or(i64::MIN, |firing| firing.window_end);
+            let others = self.slices.range_mut((Bound::Excluded(firing), Bound::Unbounded));
+            others.map(|(_, slice)| slice).try_for_each(|slice| slice.freeze(&self.layout, &spill))?;
         }
         self.spill = Some(spill);
         Ok(())
@@ -369,6 +375,7 @@ impl Operator for GlobalWindowAggregate {
 
     fn advance(&mut self, context: &Context<'_>, output: &mut dyn Output) -> Result<bool> {
         let until = self.windows.passed(self.watermark(context.progress));
+        self.due = self.due.max(until);
         let mut budget = self.limits.bytes;
         while self.continue_firing(&mut budget, output)? {
             match self.next_window(until) {
@@ -380,6 +387,15 @@ impl Operator for GlobalWindowAggregate {
             }
         }
         Ok(false)
+    }
+
+    /// Rows that come into slices of a window that fires would count in it.
+    fn is_interruptible(&self) -> bool {
+        !self.windows.share_slices()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.firing.is_some()
     }
 
     fn held_back(&self, progress: Progress) -> Progress {

@@ -60,6 +60,8 @@ pub struct WindowJoin {
     open: BTreeMap<i64, Window>,
     /// Every window that ends up to here, in local milliseconds, has fired or is firing.
     passed: i64,
+    /// Every window that ends up to here is to fire before anything else happens: nothing comes into it any more.
+    due: i64,
     firing: Option<Firing>,
     dead: Vec<Window>,
     /// Rows that have come.
@@ -112,6 +114,7 @@ impl WindowJoin {
             pairs: Pairs::new(plan, inputs, &node.schema, time_zone)?,
             open: BTreeMap::new(),
             passed: i64::MIN,
+            due: i64::MIN,
             firing: None,
             dead: Vec::new(),
             arrivals: 0,
@@ -132,7 +135,7 @@ impl WindowJoin {
 
     /// Keeps rows that are all in one window.
     fn keep(&mut self, side: usize, window_end: i64, rows: RecordBatch, output: &mut dyn Output) -> Result<()> {
-        if window_end <= self.passed {
+        if window_end <= self.passed.max(self.due) {
             return fail_late(window_end, &rows, output);
         }
         let input = &mut self.inputs[side];
@@ -376,6 +379,7 @@ impl Operator for WindowJoin {
     fn advance(&mut self, context: &Context<'_>, output: &mut dyn Output) -> Result<bool> {
         self.pairs.now.set(context.clock.now_millis());
         let until = self.windows.passed(context.progress.event);
+        self.due = self.due.max(until);
         let mut budget = self.limits.bytes;
         while self.continue_firing(&mut budget, output)? {
             match self.open.first_key_value() {
@@ -387,6 +391,15 @@ impl Operator for WindowJoin {
             }
         }
         Ok(false)
+    }
+
+    /// A window that fires has rows of its own.
+    fn is_interruptible(&self) -> bool {
+        true
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.firing.is_some()
     }
 
     fn snapshot(&mut self, changes: &mut StateChanges) -> Result<()> {

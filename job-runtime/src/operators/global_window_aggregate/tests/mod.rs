@@ -31,10 +31,11 @@ enum Step {
     Commit,
     /// Everything since the last commit is lost, and done again.
     Crash,
-    /// With a commit and a crash at that pause of the firing, if it comes to it.
+    /// With a commit and a crash at that pause of the firing, if it comes to it, and rows at the first, or after it.
     Advance {
         watermark: i64,
         pauses: Vec<(bool, bool)>,
+        meanwhile: Vec<Row>,
     },
 }
 
@@ -187,6 +188,8 @@ struct Run {
     watermark: i64,
     output: Collected,
     late: usize,
+    /// The rows that come while windows fire have come.
+    have_come: bool,
     committed: Committed,
 }
 
@@ -194,6 +197,7 @@ struct Run {
 struct Committed {
     store: Store,
     next_step: usize,
+    have_come: bool,
     watermark: Option<i64>,
     lines: Vec<Line>,
     late: usize,
@@ -210,10 +214,20 @@ impl Run {
             watermark: i64::MIN,
             output: Collected::default(),
             late: 0,
+            have_come: false,
             committed: Committed::default(),
         };
         run.crash();
         run
+    }
+
+    fn rows(&mut self, rows: &[Row], watermark: i64) {
+        let clock = ManualClock::default();
+        let mut output = Collected::default();
+        let context = context(&clock, event(watermark));
+        self.local.process(0, batch(rows, self.setup.zone.is_some()), &context, &mut output).unwrap();
+        assert!(output.batches.is_empty());
+        self.late += output.failures().iter().filter(|f| f.0 == FailureReason::Late).count();
     }
 
     fn flush(&mut self) {
@@ -235,7 +249,7 @@ impl Run {
         if let Some(spill) = &mut self.spill {
             spill.committed(changes);
         }
-        self.committed.next_step = next_step;
+        (self.committed.next_step, self.committed.have_come) = (next_step, self.have_come);
         self.committed.watermark = Some(self.watermark);
         self.committed.lines.extend(lines(&std::mem::take(&mut self.output).batches));
         self.committed.late = self.late;
@@ -249,7 +263,12 @@ impl Run {
         self.global.restore(&mut self.committed.store.clone()).unwrap();
         self.output = Collected::default();
         self.watermark = self.committed.watermark.unwrap_or(i64::MIN);
-        self.late = self.committed.late;
+        (self.late, self.have_come) = (self.committed.late, self.committed.have_come);
+        // As a task does, or when time comes anew.
+        if self.global.is_interrupted() && self.committed.lines.len().is_multiple_of(2) {
+            let clock = ManualClock::default();
+            while !self.global.advance(&context(&clock, Progress::START), &mut self.output).unwrap() {}
+        }
         self.committed.next_step
     }
 
@@ -257,23 +276,25 @@ impl Run {
     fn step(&mut self, number: usize, step: &mut Step) -> usize {
         let clock = ManualClock::default();
         match step {
-            Step::Rows(rows) => {
-                let context = context(&clock, event(self.watermark));
-                let mut output = Collected::default();
-                self.local.process(0, batch(rows, self.setup.zone.is_some()), &context, &mut output).unwrap();
-                assert!(output.batches.is_empty());
-                self.late += output.failures().iter().filter(|f| f.0 == FailureReason::Late).count();
-            }
+            Step::Rows(rows) => self.rows(rows, self.watermark),
             Step::Flush => self.flush(),
             Step::Commit => self.commit(number + 1),
             Step::Crash => {
                 *step = Step::Flush;
                 return self.crash();
             }
-            Step::Advance { watermark, pauses } => {
+            Step::Advance { watermark, pauses, meanwhile } => {
                 let target = self.watermark.max(*watermark);
                 self.flush();
-                while !self.global.advance(&context(&clock, event(target)), &mut self.output).unwrap() {
+                loop {
+                    let done = self.global.advance(&context(&clock, event(target)), &mut self.output).unwrap();
+                    if (done || self.global.is_interruptible()) && !std::mem::replace(&mut self.have_come, true) {
+                        self.rows(meanwhile, target);
+                        self.flush();
+                    }
+                    if done {
+                        break;
+                    }
                     let (commit, crash) = pauses.pop().unwrap_or_default();
                     if commit {
                         self.commit(number);
@@ -282,7 +303,7 @@ impl Run {
                         return self.crash();
                     }
                 }
-                self.watermark = target;
+                (self.watermark, self.have_come) = (target, false);
             }
         }
         number + 1
@@ -294,7 +315,10 @@ fn check(setup: Setup, steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in &steps {
         match step {
             Step::Rows(rows) => rows.iter().for_each(|row| oracle.add(row)),
-            Step::Advance { watermark, .. } => oracle.advance(*watermark),
+            Step::Advance { watermark, meanwhile, .. } => {
+                oracle.advance(*watermark);
+                meanwhile.iter().for_each(|row| oracle.add(row));
+            }
             _ => {}
         }
     }
@@ -313,7 +337,7 @@ fn check(setup: Setup, steps: Vec<Step>) -> Result<(), TestCaseError> {
     prop_assert_eq!(actual, oracle.emitted);
     prop_assert_eq!(run.committed.late, oracle.late);
     // After the end nothing is left but the cursor.
-    let steps: &mut [Step] = &mut [Step::Advance { watermark: i64::MAX, pauses: vec![] }];
+    let steps: &mut [Step] = &mut [Step::Advance { watermark: i64::MAX, pauses: vec![], meanwhile: vec![] }];
     let mut end_run =
         Run { committed: Committed { store: run.committed.store, ..Committed::default() }, ..Run::new(setup) };
     end_run.crash();
@@ -342,14 +366,18 @@ fn row(times: std::ops::Range<i64>) -> impl Strategy<Value = Row> {
         .prop_map(|(key, value, user, flag, time)| Row { key, value, user, flag, time })
 }
 
+fn rows(times: std::ops::Range<i64>) -> impl Strategy<Value = Vec<Row>> {
+    prop::collection::vec(row(times), 0..12)
+}
+
 fn step(times: std::ops::Range<i64>) -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => prop::collection::vec(row(times.clone()), 0..12).prop_map(Step::Rows),
+        4 => rows(times.clone()).prop_map(Step::Rows),
         1 => Just(Step::Flush),
         2 => Just(Step::Commit),
         1 => Just(Step::Crash),
-        3 => (times, prop::collection::vec(any::<(bool, bool)>(), 0..4))
-            .prop_map(|(watermark, pauses)| Step::Advance { watermark, pauses }),
+        3 => (times.clone(), prop::collection::vec(any::<(bool, bool)>(), 0..4), rows(times))
+            .prop_map(|(watermark, pauses, meanwhile)| Step::Advance { watermark, pauses, meanwhile }),
     ]
 }
 
@@ -402,7 +430,7 @@ fn rows_at(times: &[i64]) -> Vec<Row> {
 fn a_slice_that_lives_between_two_commits_leaves_no_trace_in_the_state() {
     let mut run = Run::new(tumble(10));
     run.step(0, &mut Step::Rows(rows_at(&[1, 2])));
-    run.step(1, &mut Step::Advance { watermark: 20, pauses: vec![] });
+    run.step(1, &mut Step::Advance { watermark: 20, pauses: vec![], meanwhile: vec![] });
     run.commit(2);
     assert_eq!(run.committed.lines.len(), 1);
     assert_eq!(run.committed.store.0.len(), 1, "only the cursor");
@@ -423,7 +451,7 @@ fn what_memory_has_no_room_for_is_in_the_store_only_and_comes_back_when_it_is_to
     run.step(2, &mut Step::Rows(vec![user("a", 1), user("a", 2)]));
     run.flush();
     assert_eq!(in_memory(&run), 1, "only the key that was touched");
-    run.step(3, &mut Step::Advance { watermark: 20, pauses: vec![] });
+    run.step(3, &mut Step::Advance { watermark: 20, pauses: vec![], meanwhile: vec![] });
     run.commit(4);
     let mut found: Vec<_> =
         run.committed.lines.iter().map(|l| [0, 1, 5].map(|column: usize| l[column].as_str())).collect();

@@ -5,6 +5,7 @@ mod oracle;
 use self::oracle::Oracle;
 use super::*;
 use crate::env::ManualClock;
+use crate::operators::Progress;
 use crate::operators::testing::{Collected, SpillStore, Spilling, Store, context, event, spilling};
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, PrimitiveArray, StringArray};
@@ -26,10 +27,11 @@ enum Step {
     Commit,
     /// Everything since the last commit is lost, and done again.
     Crash,
-    /// With a commit and a crash at that pause of the firing, if it comes to it.
+    /// With a commit and a crash at that pause of the firing, if it comes to it, and rows at the first, or after it.
     Advance {
         watermark: i64,
         pauses: Vec<(bool, bool)>,
+        meanwhile: (usize, Vec<Row>),
     },
 }
 
@@ -135,6 +137,8 @@ struct Run {
     watermark: i64,
     output: Collected,
     late: usize,
+    /// The rows that come while windows fire have come.
+    have_come: bool,
     committed: Committed,
 }
 
@@ -142,6 +146,7 @@ struct Run {
 struct Committed {
     store: Store,
     next_step: usize,
+    have_come: bool,
     watermark: Option<i64>,
     lines: Vec<Line>,
     late: usize,
@@ -157,6 +162,7 @@ impl Run {
             watermark: i64::MIN,
             output: Collected::default(),
             late: 0,
+            have_come: false,
             committed: Committed::default(),
         };
         run.crash();
@@ -171,7 +177,7 @@ impl Run {
         if let Some(spill) = &mut self.spill {
             spill.committed(changes);
         }
-        self.committed.next_step = next_step;
+        (self.committed.next_step, self.committed.have_come) = (next_step, self.have_come);
         self.committed.watermark = Some(self.watermark);
         let output = std::mem::take(&mut self.output);
         assert!(output.batches.iter().all(|batch| batch.num_rows() <= self.setup.limits.rows));
@@ -186,7 +192,12 @@ impl Run {
         self.join.restore(&mut self.committed.store.clone()).unwrap();
         self.output = Collected::default();
         self.watermark = self.committed.watermark.unwrap_or(i64::MIN);
-        self.late = self.committed.late;
+        (self.late, self.have_come) = (self.committed.late, self.committed.have_come);
+        // As a task does, or when time comes anew.
+        if self.join.is_interrupted() && self.committed.lines.len().is_multiple_of(2) {
+            let clock = ManualClock::default();
+            while !self.join.advance(&context(&clock, Progress::START), &mut self.output).unwrap() {}
+        }
         self.committed.next_step
     }
 
@@ -206,9 +217,16 @@ impl Run {
                 *step = Step::Rows(0, Vec::new());
                 return self.crash();
             }
-            Step::Advance { watermark, pauses } => {
+            Step::Advance { watermark, pauses, meanwhile: (side, rows) } => {
                 let target = self.watermark.max(*watermark);
-                while !self.join.advance(&context(&clock, event(target)), &mut self.output).unwrap() {
+                loop {
+                    let done = self.join.advance(&context(&clock, event(target)), &mut self.output).unwrap();
+                    if !std::mem::replace(&mut self.have_come, true) {
+                        self.add(*side, rows);
+                    }
+                    if done {
+                        break;
+                    }
                     let (commit, crash) = pauses.pop().unwrap_or_default();
                     if commit {
                         self.commit(number);
@@ -217,14 +235,14 @@ impl Run {
                         return self.crash();
                     }
                 }
-                self.watermark = target;
+                (self.watermark, self.have_come) = (target, false);
             }
         }
         number + 1
     }
 
     fn advance(&mut self, watermark: i64) {
-        self.step(0, &mut Step::Advance { watermark, pauses: Vec::new() });
+        self.step(0, &mut Step::Advance { watermark, pauses: Vec::new(), meanwhile: (0, Vec::new()) });
     }
 }
 
@@ -233,7 +251,10 @@ fn check(limits: Limits, spilling: Option<Spilling>, mut steps: Vec<Step>) -> Re
     for step in &steps {
         match step {
             Step::Rows(side, rows) => rows.iter().for_each(|row| oracle.add(*side, row)),
-            Step::Advance { watermark, .. } => oracle.advance(*watermark),
+            Step::Advance { watermark, meanwhile: (side, rows), .. } => {
+                oracle.advance(*watermark);
+                rows.iter().for_each(|row| oracle.add(*side, row));
+            }
             _ => {}
         }
     }
@@ -272,8 +293,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0usize..2, rows()).prop_map(|(side, rows)| Step::Rows(side, rows)),
         2 => Just(Step::Commit),
         1 => Just(Step::Crash),
-        3 => (-40i64..70, prop::collection::vec(any::<(bool, bool)>(), 0..6))
-            .prop_map(|(watermark, pauses)| Step::Advance { watermark, pauses }),
+        3 => (-40i64..70, prop::collection::vec(any::<(bool, bool)>(), 0..6), (0usize..2, rows()))
+            .prop_map(|(watermark, pauses, meanwhile)| Step::Advance { watermark, pauses, meanwhile }),
     ]
 }
 
