@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// Less than this of one task is not worth a write.
 const PORTION_BYTES: usize = 256 << 10;
+/// Workers that are fenced side by side.
+const FENCED_AT_ONCE: usize = 8;
 
 /// A worker that holds its tasks, with their state at the last commit.
 pub struct Started {
@@ -117,6 +119,15 @@ pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
         savepoint,
         damaged,
     })
+}
+
+/// Whoever has this transactional id can't commit any more.
+fn fence(job: &Job, cluster: &ClientOptions, clock: &dyn Clock, id: &str) -> Result<()> {
+    let settings = ProducerSettings::for_fencing(transaction_timeout(job));
+    let fence = TransactionalProducer::new(cluster, id, &settings)?;
+    retrying(PATIENCE, clock, || fence.init_transactions(Duration::from_secs(10)))?;
+    tracing::info!(transactional_id = %id, "fenced an earlier worker");
+    Ok(())
 }
 
 /// Gives tasks that have no state yet that of the savepoint which the job starts from.
@@ -214,13 +225,20 @@ impl<'a> Start<'a> {
         Ok(self.machine.step(Event::Watched { grew }))
     }
 
+    /// Some at a time: a log that was last cut many generations ago names their workers one by one, and each takes a client
+    /// that has to find its way.
     fn fence(&mut self, ids: BTreeSet<String>) -> Result<Vec<Effect>> {
-        let StartRequest { job, cluster, clock, .. } = self.request;
-        for id in ids {
-            let settings = ProducerSettings::for_fencing(transaction_timeout(job));
-            let fence = TransactionalProducer::new(cluster, &id, &settings)?;
-            retrying(PATIENCE, *clock, || fence.init_transactions(Duration::from_secs(10)))?;
-            tracing::info!(transactional_id = %id, "fenced an earlier worker");
+        let StartRequest { job, cluster, clock, .. } = *self.request;
+        let ids: Vec<String> = ids.into_iter().collect();
+        for ids in ids.chunks(FENCED_AT_ONCE) {
+            std::thread::scope(|scope| {
+                let fences = ids.iter().map(|id| scope.spawn(move || fence(job, cluster, clock, id)));
+                let fences: Vec<_> = fences.collect();
+                let ended = |fence: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+                    fence.join().unwrap_or_else(|_| Err(Error::fail_job("a thread that fences a worker panicked")))
+                };
+                fences.into_iter().map(ended).collect::<Result<()>>()
+            })?;
         }
         Ok(self.machine.step(Event::Fenced))
     }
