@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+/// By what a manifest lets state be left behind.
+pub(crate) const ALLOW_NON_RESTORED_STATE: &str = "spec.upgrade.allowNonRestoredState: true";
+
 /// Why something outside of the cluster was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
@@ -218,7 +221,7 @@ impl Surroundings for RealSurroundings {
         let door = place.door().to_owned();
         self.at(&door, move || {
             let comparison = Manifest::read(&place.open()?)?.compare(&plan)?;
-            comparison.permit(allow_non_restored)?;
+            comparison.permit(allow_non_restored, ALLOW_NON_RESTORED_STATE)?;
             Ok(comparison.to_string())
         })
         .await

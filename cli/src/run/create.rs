@@ -69,7 +69,7 @@ pub(super) fn permitted(restore: &args::Restore, kafka: &Kafka, plan: &Plan) -> 
     let Some(location) = &restore.restore_from else { return Ok(None) };
     let savepoint = Savepoint::open(location, kafka, plan)?;
     let comparison = savepoint.comparison();
-    comparison.permit(restore.allow_non_restored_state)?;
+    comparison.permit(restore.allow_non_restored_state, "--allow-non-restored-state")?;
     eprintln!("state of the savepoint {}:\n{comparison}", savepoint.manifest.savepoint);
     Ok(Some(savepoint))
 }

@@ -86,8 +86,8 @@ impl Comparison {
     }
 
     /// Refuses what would lose state: always where an operator can't read its own, and where one is gone unless
-    /// that is allowed.
-    pub fn permit(&self, allow_non_restored_state: bool) -> Result<()> {
+    /// that is allowed, which is said by `option`.
+    pub fn permit(&self, allow_non_restored_state: bool, option: &str) -> Result<()> {
         let any = |of: fn(&Change) -> bool| self.operators.iter().any(|operator| of(&operator.change));
         if any(|change| matches!(change, Change::Incompatible { .. })) {
             return Err(Error::user_fault(format!(
@@ -97,8 +97,7 @@ impl Comparison {
         }
         if any(|change| *change == Change::Dropped) && !allow_non_restored_state {
             return Err(Error::user_fault(format!(
-                "the plan leaves state of this savepoint behind:\n{self}\nif that is meant, say so with \
-                 --allow-non-restored-state"
+                "the plan leaves state of this savepoint behind:\n{self}\nif that is meant, say so with {option}"
             )));
         }
         Ok(())

@@ -224,7 +224,7 @@ fn what_becomes_of_each_operators_state_is_told() {
     let same = manifest.compare(&saved.job.plan).unwrap();
     let kept = [of(scan, "kept"), of("Watermark", "kept"), of("GlobalWindowAggregate", "kept")];
     assert_eq!(changes(&same), kept);
-    same.permit(false).unwrap();
+    same.permit(false, "--option").unwrap();
 
     let wider = manifest.compare(&counts(60, "COUNT(*)")).unwrap();
     let lost = [
@@ -234,13 +234,13 @@ fn what_becomes_of_each_operators_state_is_told() {
         of("GlobalWindowAggregate", "dropped"),
     ];
     assert_eq!(changes(&wider), lost);
-    assert!(wider.permit(false).unwrap_err().to_string().contains("--allow-non-restored-state"));
-    wider.permit(true).unwrap();
+    assert!(wider.permit(false, "--option").unwrap_err().to_string().contains("say so with --option"));
+    wider.permit(true, "--option").unwrap();
 
     let mut other = manifest.clone();
     let aggregate = other.operators.iter_mut().find(|o| o.name == "GlobalWindowAggregate").unwrap();
     aggregate.tables[0].layout = "key 1 (BIGINT)".to_owned();
     let incompatible = other.compare(&saved.job.plan).unwrap();
     assert!(incompatible.to_string().contains("incompatible (groups was key 1 (BIGINT), would be"), "{incompatible}");
-    assert!(incompatible.permit(true).unwrap_err().to_string().contains("can't go on"));
+    assert!(incompatible.permit(true, "--option").unwrap_err().to_string().contains("can't go on"));
 }

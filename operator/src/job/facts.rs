@@ -6,7 +6,7 @@ use super::reconcile::{Context, RETRY, Result};
 use super::wanted::{self, Invalid, Wanted, wanted};
 use crate::cluster::{Cluster, ClusterError};
 use crate::names::{self, JOB_KEY, SPEC_KEY};
-use crate::surroundings::{JobRequest, Place, ReadSecrets, Surroundings, Trouble};
+use crate::surroundings::{ALLOW_NON_RESTORED_STATE, JobRequest, Place, ReadSecrets, Surroundings, Trouble};
 use kube::ResourceExt;
 use millrace_crds::StreamJob;
 use millrace_crds::status::{Revision, StreamJobStatus};
@@ -174,10 +174,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         }
         let Some(made) = self.made(job, current).await? else { return Ok(None) };
         let compared = compare_plans(&made.file.written().plan, &wanted.plan)
-            .and_then(|comparison| comparison.permit(allowed))
-            .map_err(|error| {
-                error.to_string().replace("--allow-non-restored-state", "upgrade.allowNonRestoredState: true")
-            });
+            .and_then(|comparison| comparison.permit(allowed, ALLOW_NON_RESTORED_STATE))
+            .map_err(|error| error.to_string());
         Ok(Some(compared))
     }
 
