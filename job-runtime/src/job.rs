@@ -56,6 +56,9 @@ pub struct Job {
     /// How often a running worker looks whether somebody has changed the settings of the job's own topics.
     #[serde(default = "Job::default_topic_check_interval")]
     pub topic_check_interval: Duration,
+    /// How long the cluster lets a transaction live without its worker, at least: it is more where commits are far apart.
+    #[serde(default = "Job::default_transaction_timeout")]
+    pub transaction_timeout: Duration,
 }
 
 /// Names topics and transactional ids; the same identity finds the same state again.
@@ -230,6 +233,10 @@ impl ArchiveSettings {
 impl Job {
     pub fn default_topic_check_interval() -> Duration {
         Duration::from_secs(180)
+    }
+
+    pub fn default_transaction_timeout() -> Duration {
+        Duration::from_secs(30)
     }
 
     /// Most threads that run tasks.

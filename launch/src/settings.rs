@@ -60,6 +60,7 @@ pub fn job(spec: Option<&StreamJobSpec>, plan: Plan, surroundings: Surroundings)
         state_size_limit: spec.state.size_limit.map(|size| size.bytes()),
         archive: surroundings.archive,
         topic_check_interval: Job::default_topic_check_interval(),
+        transaction_timeout: Job::default_transaction_timeout(),
     }
 }
 

@@ -11,8 +11,8 @@ pub(super) const WINDOW_MILLIS: i64 = 10_000;
 pub(super) const SLIDE_MILLIS: i64 = 5_000;
 
 const COMMIT_INTERVAL: &str = "200ms";
-/// The transaction timeout that follows from it: the least that there is.
-pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Half of what jobs have: every stop lasts longer than it.
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A sink of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

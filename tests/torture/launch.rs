@@ -1,7 +1,8 @@
 //! How the processes of the job are started: `millrace job` once for each incarnation, and `millrace worker` for each worker.
 
 use super::job;
-use crate::kafka::harness::Millrace;
+use crate::kafka::harness::{Millrace, adjust_job};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -47,6 +48,8 @@ impl Launch {
         let (manifest, out) = (self.text("job.yaml"), self.job());
         let arguments = ["job", &manifest, "--kafka", &self.kafka, "--out", &out];
         Millrace::start(arguments.iter().chain(further)).wait().assert_code(0);
+        let timeout = json!({"secs": job::TRANSACTION_TIMEOUT.as_secs(), "nanos": 0});
+        adjust_job(Path::new(&out), |job| job["transactionTimeout"] = timeout);
     }
 
     /// What the workers of this incarnation are started with.

@@ -60,7 +60,7 @@ impl JobIdentity {
 
 /// A transaction lives at most this long without its worker.
 pub fn transaction_timeout(job: &Job) -> Duration {
-    (job.commit_interval * 4).max(Duration::from_secs(30))
+    (job.commit_interval * 4).max(job.transaction_timeout)
 }
 
 /// The parallelism that the job's log fixes; None before the first start.

@@ -83,6 +83,7 @@ pub(crate) fn job() -> Job {
         memory: MemoryLimits::default(),
         state_size_limit: None,
         topic_check_interval: Job::default_topic_check_interval(),
+        transaction_timeout: Job::default_transaction_timeout(),
     }
 }
 

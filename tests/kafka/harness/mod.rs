@@ -22,7 +22,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use random::Random;
 pub(crate) use records::{Producer, Reader, Record};
 pub(crate) use savepoint::SavepointByHand;
-pub(crate) use workers::Workers;
+pub(crate) use workers::{Workers, adjust_job};
 
 use std::time::Duration;
 

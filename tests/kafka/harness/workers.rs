@@ -6,6 +6,14 @@ use super::process::Ended;
 use super::{Job, Millrace, Mount};
 use std::path::{Path, PathBuf};
 
+/// Changes what the file of a job says of it.
+pub(crate) fn adjust_job(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let text = std::fs::read_to_string(path).expect("the file of the job");
+    let mut file: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    change(&mut file["job"]);
+    std::fs::write(path, file.to_string()).expect("the folder is writable");
+}
+
 pub(crate) struct Workers<'a> {
     job: &'a Job,
     file: PathBuf,
@@ -40,10 +48,7 @@ impl<'a> Workers<'a> {
 
     /// Changes what the file says of the job, before workers are started with it.
     pub(crate) fn adjust(&self, change: impl FnOnce(&mut serde_json::Value)) {
-        let text = std::fs::read_to_string(&self.file).expect("the file of the job");
-        let mut file: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
-        change(&mut file["job"]);
-        std::fs::write(&self.file, file.to_string()).expect("the folder is writable");
+        adjust_job(&self.file, change);
     }
 
     /// The state directory of this name.
