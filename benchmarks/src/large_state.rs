@@ -31,7 +31,7 @@ pub(crate) struct Experiment {
 pub(crate) struct Report {
     pub(crate) rows: u64,
     pub(crate) seconds: f64,
-    /// As RocksDB has it, before the first kill.
+    /// On the volume, before the first kill.
     pub(crate) state_bytes: u64,
     /// The most that the process itself had.
     pub(crate) own_memory_bytes: u64,
@@ -60,10 +60,9 @@ impl Experiment {
             watch(status)?;
             (archived(status)? > before).then_some(())
         })?;
-        let size = |status: &Value| status["state"]["bytes"].as_u64();
-        let state_bytes = running.until("the size of the state", LIMIT, size)?;
         // The process is killed.
         drop(running);
+        let state_bytes = bytes_in(&folder.path().join("state"))?;
         let (mut running, restart_seconds) = self.restart(&group, folder.path(), rows)?;
         running.until("some more commits", LIMIT, |status| (status["commits"].as_u64()? > 5).then_some(()))?;
         drop(running);
@@ -111,4 +110,15 @@ impl Experiment {
         ensure!(found == [expected.as_str()], "expected {expected} and nothing else, found {found:?}");
         Ok(())
     }
+}
+
+/// What the files of a folder take, however deep.
+fn bytes_in(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { bytes_in(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
 }

@@ -221,8 +221,20 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
     assert!(refused.log.contains("incarnation 2 of this job has been created already"), "{}", refused.log);
     let replaced = workers.file().display().to_string();
     let workers = Workers::create_with(&second, &["--restore-from", &last, "--replaces", &replaced]);
-    let running = workers.start_all(1, 3);
+    let mut running = workers.start_all(1, 3);
     running.iter().for_each(Millrace::wait_until_running);
+    // What has ended is not ended once more by a worker that has to begin from the savepoint again.
+    let ended = || {
+        let logs =
+            kafka.own_topics().into_iter().filter(|topic| topic.ends_with(".1.log") || topic.ends_with(".2.log"));
+        logs.map(|log| (kafka.ends(&log), log)).collect::<Vec<_>>()
+    };
+    let before = ended();
+    assert_eq!(before.len(), 2);
+    running.remove(0).kill();
+    running.insert(0, workers.start_in("new", 1, 0, 3));
+    running[0].wait_until_running();
+    assert_eq!(ended(), before);
     // A pod of the first one that comes back has nothing to do any more.
     let late = earlier.start(2, 0, 2).wait();
     late.assert_code(3);

@@ -17,38 +17,65 @@ use millrace_protocol::assignment::Assignment;
 use millrace_protocol::record::{Commit, LogRecord, Release, SourcePosition};
 use millrace_protocol::recover::LogRange;
 use millrace_protocol::start::{Claimant, LAST_GENERATION, StartMachine};
+use millrace_protocol::succession::LogEnd;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Records at the end of a log among which its last commit nearly always is.
+/// Records at the end of a log among which its last commit nearly always is, and its end.
 const TAIL: i64 = 100;
 
 /// Returns when nobody can commit under an earlier incarnation any more.
 pub(super) fn succeed(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
-    (1..request.job.identity.incarnation).try_for_each(|earlier| end(request, earlier, savepoint))
+    let saved = savepoint.manifest.job.incarnation;
+    let mut open = Vec::new();
+    for incarnation in (1..request.job.identity.incarnation).rev() {
+        let identity = JobIdentity { incarnation, generation: LAST_GENERATION, ..request.job.identity.clone() };
+        let job = Job { identity, ..request.job.clone() };
+        let topic = job.identity.log_topic();
+        let Some(found) = retrying(PATIENCE, request.clock, || request.admin.describe(&topic))? else {
+            // Nobody can claim a log that is gone.
+            continue;
+        };
+        let Assignment { replicas, ordinal, .. } = request.assignment;
+        let assignment = Assignment { parallelism: found.partitions.len() as u32, replicas, ordinal };
+        let earlier = StartRequest { job: &job, assignment, ..*request };
+        let has_ended = have_ended(&earlier)?;
+        // Once a log is ended the earlier incarnation can't go on, so it is looked first. Only afterwards it is sure.
+        if incarnation >= saved {
+            check(&committed(&earlier)?, savepoint, &job)?;
+        }
+        if !has_ended {
+            open.push((job, assignment));
+        } else if incarnation <= saved {
+            // Whoever has ended it had ended all before it.
+            break;
+        }
+    }
+    for (job, assignment) in open.into_iter().rev() {
+        end(&StartRequest { job: &job, assignment, ..*request }, savepoint)?;
+    }
+    Ok(())
 }
 
-fn end(request: &StartRequest<'_>, incarnation: u32, savepoint: &Savepoint) -> Result<()> {
-    let identity = JobIdentity { incarnation, generation: LAST_GENERATION, ..request.job.identity.clone() };
-    let job = Job { identity, ..request.job.clone() };
-    let topic = job.identity.log_topic();
-    let Some(found) = retrying(PATIENCE, request.clock, || request.admin.describe(&topic))? else {
-        // Nobody can claim a log that is gone.
-        return Ok(());
-    };
-    let tasks = found.partitions.len() as u32;
-    let Assignment { replicas, ordinal, .. } = request.assignment;
-    let assignment = Assignment { parallelism: tasks, replicas, ordinal };
-    let request = StartRequest { job: &job, assignment, ..*request };
-    // Once a log is ended the earlier incarnation can't go on, so it is looked first. Only afterwards it is sure.
-    if incarnation >= savepoint.manifest.job.incarnation {
-        check(&committed(&request)?, savepoint, &job)?;
+fn end(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
+    let (tasks, incarnation) = (request.assignment.parallelism, request.job.identity.incarnation);
+    if request.assignment.tasks().next().is_some() {
+        end_logs(request, savepoint)?;
     }
-    if assignment.tasks().next().is_some() {
-        end_logs(&request, savepoint)?;
-    }
-    await_all(&request, tasks)?;
+    await_all(request)?;
     tracing::info!(incarnation, tasks, "an earlier incarnation of the job has ended");
     Ok(())
+}
+
+/// Whether all of its logs have ended, as far as their last records say.
+fn have_ended(request: &StartRequest<'_>) -> Result<bool> {
+    let logs = ranges(request, 0..request.assignment.parallelism)?;
+    let mut ends = BTreeMap::new();
+    let from = logs.iter().map(|(&task, log)| (task, tail(log)));
+    LogReader::new(request.job, request.cluster, "read_committed", from)?.read_to_end(&mut |task, _, record| {
+        ends.entry(task).or_insert_with(LogEnd::default).read(&record);
+        Ok(())
+    })?;
+    Ok(logs.keys().all(|task| ends.get(task).is_some_and(LogEnd::is_reached)))
 }
 
 /// Takes this worker's share of the logs for good, and says so in them when that has done no harm.
@@ -82,7 +109,6 @@ fn end_logs(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
 /// The last commits of all tasks, also of those that other workers end, as far as transactions are over.
 fn committed(request: &StartRequest<'_>) -> Result<BTreeMap<u32, Commit>> {
     let logs = ranges(request, 0..request.assignment.parallelism)?;
-    let tail = |log: &LogRange| log.start.max(log.end - TAIL);
     let mut commits = last_commits(request, logs.iter().map(|(&task, log)| (task, tail(log))))?;
     let missing = logs.iter().filter(|(task, log)| !commits.contains_key(task) && tail(log) > log.start);
     let missing: Vec<(u32, i64)> = missing.map(|(&task, log)| (task, log.start)).collect();
@@ -90,6 +116,10 @@ fn committed(request: &StartRequest<'_>) -> Result<BTreeMap<u32, Commit>> {
         commits.extend(last_commits(request, missing)?);
     }
     Ok(commits)
+}
+
+fn tail(log: &LogRange) -> i64 {
+    log.start.max(log.end - TAIL)
 }
 
 fn last_commits(
@@ -129,22 +159,19 @@ fn check(commits: &BTreeMap<u32, Commit>, savepoint: &Savepoint, job: &Job) -> R
 }
 
 /// Waits until every log has been claimed for good, and released by who did.
-fn await_all(request: &StartRequest<'_>, tasks: u32) -> Result<()> {
+fn await_all(request: &StartRequest<'_>) -> Result<()> {
+    let tasks = request.assignment.parallelism;
     let from = ranges(request, 0..tasks)?.into_iter().map(|(task, log)| (task, log.start));
     let mut reader = LogReader::new(request.job, request.cluster, "read_committed", from)?;
-    let (mut ended, mut claimed) = (BTreeSet::new(), BTreeSet::new());
+    let mut ends = vec![LogEnd::default(); tasks as usize];
     let deadline = request.clock.monotonic() + PATIENCE;
-    while ended.len() < tasks as usize {
+    while !ends.iter().all(LogEnd::is_reached) {
         reader.read_some(&mut |task, _, record| {
-            match record {
-                LogRecord::Claim(claim) if claim.generation == LAST_GENERATION => claimed.insert(task),
-                LogRecord::Release(_) if claimed.contains(&task) => ended.insert(task),
-                _ => false,
-            };
+            ends[task as usize].read(&record);
             Ok(())
         })?;
         if request.clock.monotonic() > deadline {
-            let missing: Vec<u32> = (0..tasks).filter(|task| !ended.contains(task)).collect();
+            let missing: Vec<u32> = (0..tasks).filter(|&task| !ends[task as usize].is_reached()).collect();
             return Err(Error::restart_worker(format!(
                 "the earlier incarnation's logs of tasks {missing:?} have not been ended by the workers whose share they are: \
                  start all workers of the job"

@@ -1,8 +1,10 @@
 //! A `millrace` process: started, watched through its log and status, killed, stopped, and in any case gone
-//! when the test is. The command is built first, once.
+//! when the test is. The command is built first, once. MILLRACE_TEST_LOGS is a folder for copies of the logs: what a long
+//! test was waiting for is seen while it runs.
 
 use super::{Mount, PATIENCE};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,11 @@ fn build() -> PathBuf {
     let messages = messages.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("cargo's JSON"));
     let mut executables = messages.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
     executables.next().expect("cargo names the executable")
+}
+
+fn log_file(folder: OsString, process: u32) -> File {
+    let file = Path::new(&folder).join(format!("{process}.log"));
+    File::create(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 pub(crate) struct Millrace {
@@ -132,7 +139,13 @@ impl Millrace {
             .expect("the millrace command starts");
         let output = Arc::new(Output::default());
         output.collect(process.stdout.take().expect("a pipe"), |written, line| written.stdout.push_str(line));
-        output.collect(process.stderr.take().expect("a pipe"), |written, line| written.log.push_str(line));
+        let copy = std::env::var_os("MILLRACE_TEST_LOGS").map(|folder| log_file(folder, process.id()));
+        output.collect(process.stderr.take().expect("a pipe"), move |written, line| {
+            if let Some(mut copy) = copy.as_ref() {
+                copy.write_all(line.as_bytes()).expect("the folder for logs takes them");
+            }
+            written.log.push_str(line);
+        });
         Self { process, output }
     }
 

@@ -16,23 +16,68 @@ use millrace_protocol::record::{Commit, LogRecord, Release, SourcePosition};
 use millrace_protocol::recover::LogRange;
 use millrace_protocol::replay::Applied;
 use millrace_protocol::start::LAST_GENERATION;
-use std::collections::{BTreeMap, BTreeSet};
+use millrace_protocol::succession::LogEnd;
+use std::collections::BTreeMap;
 
 /// Records asked for at once.
 const FETCH_RECORDS: usize = 64;
 
 /// Returns when nobody can commit under an earlier incarnation any more.
 pub async fn succeed(ctx: &Ctx, place: &Place, origin: &Origin, attempt: u64) -> Result<(), Failure> {
-    for Predecessor { job, topics, tasks } in &origin.replaces {
+    let savepoint = &origin.savepoint;
+    let mut open = Vec::new();
+    for &Predecessor { job, topics, tasks } in origin.replaces.iter().rev() {
+        let assignment = Assignment { parallelism: tasks, ..place.assignment };
+        let share = Place { job, topics, generation: LAST_GENERATION, assignment, origin: None };
+        match look(ctx, &share).await? {
+            None => open.push(share),
+            Some(commits) => {
+                if job >= savepoint.job {
+                    check(&commits, savepoint)?;
+                }
+                if job <= savepoint.job {
+                    // Whoever has ended it had ended all before it.
+                    break;
+                }
+            }
+        }
+    }
+    for share in open.into_iter().rev() {
         ctx.enter(Some(Step::Succeed));
-        let assignment = Assignment { parallelism: *tasks, ..place.assignment };
-        let share = Place { job: *job, topics: *topics, generation: LAST_GENERATION, assignment, origin: None };
-        if assignment.tasks().next().is_some() {
-            end_logs(ctx, &share, &origin.savepoint, attempt).await?;
+        if share.assignment.tasks().next().is_some() {
+            end_logs(ctx, &share, savepoint, attempt).await?;
         }
         await_all(ctx, &share).await?;
     }
     Ok(())
+}
+
+/// The last commits in logs that have all ended; None where one has not.
+async fn look(ctx: &Ctx, share: &Place) -> Result<Option<BTreeMap<u32, Commit>>, Failure> {
+    let mut commits = BTreeMap::new();
+    for task in 0..share.assignment.parallelism {
+        let (at, mut end) = (share.topics.task_log(task), LogEnd::default());
+        let mut next = ctx.call(|log, _| Ok(log.start_offset(at))).await?;
+        loop {
+            let from = next;
+            let fetched = ctx.call(|log, _| log.fetch(at, from, Isolation::ReadCommitted, FETCH_RECORDS)).await?;
+            next = fetched.next;
+            for record in &fetched.records {
+                let record = LogRecord::decode(&record.value)?;
+                end.read(&record);
+                if let LogRecord::Commit(commit) = record {
+                    commits.insert(task, commit);
+                }
+            }
+            if next == from {
+                break;
+            }
+        }
+        if !end.is_reached() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(commits))
 }
 
 /// Takes this worker's share of the logs for good, and says so in them when that has done no harm.
@@ -79,7 +124,7 @@ fn check(commits: &BTreeMap<u32, Commit>, savepoint: &Manifest) -> Result<(), Fa
 async fn await_all(ctx: &Ctx, share: &Place) -> Result<(), Failure> {
     let deadline = ctx.now() + PATIENCE;
     let tasks = share.assignment.parallelism;
-    let (mut ended, mut claimed, mut next) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+    let (mut ends, mut next) = (vec![LogEnd::default(); tasks as usize], BTreeMap::new());
     for task in 0..tasks {
         let at = share.topics.task_log(task);
         next.insert(task, ctx.call(|log, _| Ok(log.start_offset(at))).await?);
@@ -91,14 +136,10 @@ async fn await_all(ctx: &Ctx, share: &Place) -> Result<(), Failure> {
             let fetched = fetch.await?;
             next.insert(task, fetched.next);
             for record in &fetched.records {
-                match LogRecord::decode(&record.value)? {
-                    LogRecord::Claim(claim) if claim.generation == LAST_GENERATION => claimed.insert(task),
-                    LogRecord::Release(_) if claimed.contains(&task) => ended.insert(task),
-                    _ => false,
-                };
+                ends[task as usize].read(&LogRecord::decode(&record.value)?);
             }
         }
-        if ended.len() == tasks as usize {
+        if ends.iter().all(LogEnd::is_reached) {
             return Ok(());
         }
         if ctx.now() > deadline {
