@@ -237,7 +237,7 @@ impl<'a> Start<'a> {
                 let ended = |fence: std::thread::ScopedJoinHandle<'_, Result<()>>| {
                     fence.join().unwrap_or_else(|_| Err(Error::fail_job("a thread that fences a worker panicked")))
                 };
-                fences.into_iter().map(ended).collect::<Result<()>>()
+                fences.into_iter().try_for_each(ended)
             })?;
         }
         Ok(self.machine.step(Event::Fenced))
