@@ -265,6 +265,7 @@ fn an_operator_stops_while_much_of_what_it_emitted_is_on_its_way() {
             task.task.resume().unwrap();
         }
         assert_eq!(task.log(), chunks(1..=9));
+        task.receive();
         while task.task.is_suspended() {
             assert!(task.task.can_resume());
             task.resume();
