@@ -2,9 +2,8 @@
 //! time go on closing, nothing starts again. The worker runs in this process, since no process has a clock of its own; on
 //! a broker in this process too.
 
-use super::commits::start_broker;
 use super::events::{BASE, Event, Feed, Windows, assert_windows};
-use super::harness::{Job, Kafka, PATIENCE, Reader, Record, Workers};
+use super::harness::{Job, OwnBroker, PATIENCE, Reader, Record, Workers};
 use millrace_job_runtime::env::{Clock, SystemClock};
 use millrace_job_runtime::metrics::Phase;
 use millrace_job_runtime::worker::{Outcome, Worker, WorkerHandle};
@@ -12,7 +11,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -86,20 +84,17 @@ fn counted(ticks: &[Record]) -> BTreeMap<String, u64> {
 
 #[test]
 fn a_clock_that_is_set_forward_and_back_loses_nothing_doubles_nothing_and_holds_nothing_up() {
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let broker = start_broker(&runtime, data.path());
-    let kafka = Kafka::own(broker.address().to_string());
-    ["events", "counts", "ticks"].iter().for_each(|topic| kafka.create(topic, 2));
-    let job = Job::new(&kafka, "job", SQL);
+    let own = OwnBroker::start(&[("events", 2), ("counts", 2), ("ticks", 2)]);
+    let kafka = &own.kafka;
+    let job = Job::new(kafka, "job", SQL);
     let file = std::fs::read_to_string(Workers::create(&job).file()).expect("the file of the job");
     let file: serde_json::Value = serde_json::from_str(&file).expect("JSON");
     let mut settings: millrace_job_runtime::job::Job = serde_json::from_value(file["job"].clone()).expect("a job");
-    settings.state_directory = data.path().join("state");
+    settings.state_directory = own.folder().join("state");
 
     let clock = Arc::new(WrongClock { clock: SystemClock::shared(), wrong: AtomicI64::new(0) });
     let worker = Worker::start(settings, clock.clone()).expect("it starts");
-    let (mut feed, mut windows, mut sent) = (Feed::new(&kafka, "events", 61), Windows::tumbling(1_000), 0);
+    let (mut feed, mut windows, mut sent) = (Feed::new(kafka, "events", 61), Windows::tumbling(1_000), 0);
     let (mut reader, mut ticks) = (kafka.reader("ticks"), Vec::new());
     // In the end so far back that the events, by that clock, were more than a day in the future.
     let before_the_events = BASE - 2 * DAY - clock.clock.now_millis();
@@ -123,5 +118,5 @@ fn a_clock_that_is_set_forward_and_back_loses_nothing_doubles_nothing_and_holds_
     assert_eq!(status.failed_rows.values().sum::<u64>(), 0, "{status:?}");
     worker.request_stop();
     assert_eq!(worker.wait().expect("it stops in order"), Outcome::Stopped);
-    runtime.block_on(broker.shutdown()).expect("the broker stops");
+    own.stop();
 }

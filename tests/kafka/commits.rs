@@ -6,12 +6,10 @@ use super::events::{
     Difference, Event, Feed, NEVER_IDLE, Windows, assert_windows, await_records, events_table, window_query,
     windows_table,
 };
-use super::harness::{Job, Kafka, Millrace};
-use millrace_broker::{ApiKey, Broker, BrokerConfig, Faults, Times};
+use super::harness::{Job, Millrace, OwnBroker};
+use millrace_broker::{ApiKey, Faults, Times};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
-use tokio::runtime::Runtime;
 
 /// Events sent at a time.
 const BATCH: u64 = 3_000;
@@ -22,27 +20,12 @@ pub(super) struct Run {
     feed: Feed,
     sent: Vec<Event>,
     job: Job,
-    kafka: Kafka,
-    broker: Broker,
-    runtime: Runtime,
-    _data: tempfile::TempDir,
-}
-
-pub(super) fn start_broker(runtime: &Runtime, data: &Path) -> Broker {
-    let listen = "127.0.0.1:0".parse().expect("an address");
-    let config = BrokerConfig { listen, data_dir: data.join("broker"), ..BrokerConfig::default() };
-    runtime.block_on(Broker::start(config)).expect("the broker starts")
+    own: OwnBroker,
 }
 
 impl Run {
     pub(super) fn new(commit_interval: &'static str) -> Self {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        let runtime = Runtime::new().expect("a runtime");
-        let broker = start_broker(&runtime, data.path());
-        let kafka = Kafka::own(broker.address().to_string());
-        kafka.create("events", 2);
-        kafka.create("counts", 2);
-        kafka.create("passed", 2);
+        let own = OwnBroker::start(&[("events", 2), ("counts", 2), ("passed", 2)]);
         let sql = [
             events_table("events", NEVER_IDLE),
             windows_table("counts", "counts"),
@@ -52,17 +35,17 @@ impl Run {
             window_query("counts", "TUMBLE", "INTERVAL '1' SECOND"),
             "END;\n".into(),
         ];
-        let job = Job::new(&kafka, "job", &sql.concat()).commit_interval(commit_interval);
-        let feed = Feed::new(&kafka, "events", 5);
+        let job = Job::new(&own.kafka, "job", &sql.concat()).commit_interval(commit_interval);
+        let feed = Feed::new(&own.kafka, "events", 5);
         let millrace = job.start();
-        let mut run = Self { millrace, feed, sent: Vec::new(), job, kafka, broker, runtime, _data: data };
+        let mut run = Self { millrace, feed, sent: Vec::new(), job, own };
         run.send();
         run.millrace.until_next_commits(1);
         run
     }
 
     pub(super) fn faults(&self) -> &Faults {
-        self.broker.faults()
+        self.own.faults()
     }
 
     fn send(&mut self) {
@@ -72,7 +55,7 @@ impl Run {
 
     /// Records passed on so far, committed or not.
     fn written(&self) -> u64 {
-        self.kafka.ends("passed").values().map(|end| end.unsigned_abs()).sum()
+        self.own.kafka.ends("passed").values().map(|end| end.unsigned_abs()).sum()
     }
 
     /// Starts the job anew and kills the process that ran it.
@@ -86,16 +69,16 @@ impl Run {
         self.send();
         self.feed.send_sentinels();
         let windows = Windows::tumbling(1_000).of(&self.sent);
-        await_records(&self.kafka, &self.millrace, "counts", windows.rows().len());
-        await_records(&self.kafka, &self.millrace, "passed", self.sent.len());
+        await_records(&self.own.kafka, &self.millrace, "counts", windows.rows().len());
+        await_records(&self.own.kafka, &self.millrace, "passed", self.sent.len());
         self.millrace.stop().assert_code(0);
-        assert_windows(&windows, &self.kafka.read("counts"), "windows");
+        assert_windows(&windows, &self.own.kafka.read("counts"), "windows");
         let expected: BTreeMap<u64, ()> = self.sent.iter().map(|event| (event.id, ())).collect();
-        let passed = self.kafka.read("passed");
+        let passed = self.own.kafka.read("passed");
         let passed = passed.iter().map(|record| (record.json()["id"].as_u64().expect("an id"), ()));
         Difference::between(&expected, passed).assert_none("records");
         drop(self.feed);
-        self.runtime.block_on(self.broker.shutdown()).expect("the broker stops");
+        self.own.stop();
     }
 }
 
@@ -106,7 +89,7 @@ fn a_commit_whose_request_is_lost_with_its_connection_happens_once() {
         let seen = run.faults().seen(ApiKey::EndTxn);
         run.faults().close_on(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.runtime.block_on(run.faults().reached(ApiKey::EndTxn, seen + 2));
+        run.own.wait(run.faults().reached(ApiKey::EndTxn, seen + 2));
         run.millrace.until_next_commits(1);
     }
     run.finish();
@@ -119,7 +102,7 @@ fn a_commit_whose_answer_is_lost_with_its_connection_happens_once() {
         let seen = run.faults().seen(ApiKey::EndTxn);
         run.faults().drop_responses(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.runtime.block_on(run.faults().reached(ApiKey::EndTxn, seen + 1));
+        run.own.wait(run.faults().reached(ApiKey::EndTxn, seen + 1));
         run.faults().close_connections();
         run.millrace.until_next_commits(1);
     }
@@ -133,7 +116,7 @@ fn a_late_copy_of_a_retried_commit_ends_no_later_transaction() {
     for round in 1..=2 {
         let hold = run.faults().hold(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.runtime.block_on(hold.reached(round));
+        run.own.wait(hold.reached(round));
         // The client connects again and repeats its request, which is not held.
         let written = run.written();
         run.faults().close_connections();
@@ -155,7 +138,7 @@ fn a_late_commit_of_a_killed_process_does_not_happen_in_its_successor() {
     for round in 1..=3 {
         let hold = run.faults().hold(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.runtime.block_on(hold.reached(round));
+        run.own.wait(hold.reached(round));
         run.replace();
         if round % 2 == 0 {
             // The successor has fenced it.
@@ -175,7 +158,7 @@ fn records_whose_delivery_is_interrupted_are_written_once() {
         let seen = run.faults().seen(api);
         run.faults().close_on(api, Times::Next(2));
         run.send();
-        run.runtime.block_on(run.faults().reached(api, seen + 3));
+        run.own.wait(run.faults().reached(api, seen + 3));
         run.faults().clear();
         run.millrace.until_next_commits(2);
     }

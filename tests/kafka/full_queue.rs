@@ -1,12 +1,10 @@
 //! A producer whose queue is full waits for room, and everything arrives in order.
 
-use super::commits::start_broker;
-use super::harness::Kafka;
+use super::harness::OwnBroker;
 use millrace_job_runtime::kafka::{
     ClientOptions, CommitOutcome, OutgoingRecord, ProduceScratch, ProducerSettings, TransactionalProducer,
 };
 use std::time::Duration;
-use tokio::runtime::Runtime;
 
 /// Several times what the smallest queue has room for.
 const RECORDS: u32 = 100_000;
@@ -14,12 +12,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn more_records_than_the_queue_has_room_for_are_produced_in_one_call() {
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let broker = start_broker(&runtime, data.path());
-    let kafka = Kafka::own(broker.address().to_string());
-    kafka.create("records", 2);
-    let cluster = ClientOptions { bootstrap_servers: broker.address().to_string(), options: Default::default() };
+    let own = OwnBroker::start(&[("records", 2)]);
+    let kafka = &own.kafka;
+    let cluster = ClientOptions { bootstrap_servers: kafka.bootstrap().to_owned(), options: Default::default() };
     let settings = ProducerSettings::for_fencing(TIMEOUT);
     let producer = TransactionalProducer::new(&cluster, "writer", &settings).expect("a producer");
     producer.init_transactions(TIMEOUT).expect("an id");
@@ -41,5 +36,5 @@ fn more_records_than_the_queue_has_room_for_are_produced_in_one_call() {
         assert!(found.eq(payloads(partition)), "partition {partition}");
     }
     drop((topic, producer));
-    runtime.block_on(broker.shutdown()).expect("the broker stops");
+    own.stop();
 }

@@ -2,37 +2,11 @@
 //! process: there is nothing here that the real one would do otherwise.
 
 use super::events::{BASE, DELAY_MILLIS, Difference, Event, Feed, NEVER_IDLE, await_records};
-use super::harness::{Job, Kafka, Random, Record, run_bounded};
-use millrace_broker::{Broker, BrokerConfig};
+use super::harness::{Job, OwnBroker, Random, Record, run_bounded};
 use std::collections::BTreeMap;
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
-/// A broker that ends with the test.
-pub(super) struct OwnBroker {
-    pub(super) kafka: Kafka,
-    broker: Broker,
-    runtime: Runtime,
-    _data: TempDir,
-}
-
-impl OwnBroker {
-    /// With an output topic, and two of input with different numbers of partitions.
-    pub(super) fn start() -> Self {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        let runtime = Runtime::new().expect("a runtime");
-        let listen = "127.0.0.1:0".parse().expect("an address");
-        let config = BrokerConfig { listen, data_dir: data.path().join("broker"), ..BrokerConfig::default() };
-        let broker = runtime.block_on(Broker::start(config)).expect("the broker starts");
-        let kafka = Kafka::own(broker.address().to_string());
-        [("left", 2), ("right", 3), ("joined", 2)].into_iter().for_each(|(topic, count)| kafka.create(topic, count));
-        Self { kafka, broker, runtime, _data: data }
-    }
-
-    pub(super) fn stop(self) {
-        self.runtime.block_on(self.broker.shutdown()).expect("the broker stops");
-    }
-}
+/// An output topic, and two of input with different numbers of partitions.
+pub(super) const TOPICS: [(&str, i32); 3] = [("left", 2), ("right", 3), ("joined", 2)];
 
 /// Joins events of the same key and the same remainder in windows; of each pair the second is not the smaller one.
 pub(super) fn join(function: &str, intervals: &str, options: &str) -> String {
@@ -97,7 +71,7 @@ pub(super) fn found(records: &[Record]) -> impl Iterator<Item = (String, ())> {
 
 #[test]
 fn a_bounded_join_has_every_pair_of_a_window_once() {
-    let own = OwnBroker::start();
+    let own = OwnBroker::start(&TOPICS);
     let mut random = Random::seeded("bounded join");
     let mut events = |count: u64| -> Vec<Event> {
         let event = |id| {
@@ -125,7 +99,7 @@ fn a_bounded_join_has_every_pair_of_a_window_once() {
 
 #[test]
 fn a_join_that_was_stopped_and_killed_goes_on_where_it_was() {
-    let own = OwnBroker::start();
+    let own = OwnBroker::start(&TOPICS);
     let mut random = Random::seeded("join and kill");
     let job = Job::new(&own.kafka, "job", &join("TUMBLE", "INTERVAL '1' SECOND", NEVER_IDLE));
     let (mut left, mut right) = (Vec::new(), Vec::new());

@@ -1,13 +1,11 @@
 //! A window whose results are many times what an epoch has room for is committed in parts, and goes on where it was.
 
-use super::commits::start_broker;
 use super::events::Difference;
-use super::harness::{Job, Kafka, Workers};
+use super::harness::{Job, OwnBroker, Workers};
 use millrace_broker::{ApiKey, Times};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::runtime::Runtime;
 
 /// Of a kilobyte each.
 const GROUPS: u64 = 60_000;
@@ -27,23 +25,20 @@ fn sql() -> String {
 
 #[test]
 fn a_window_of_many_epochs_is_committed_in_parts_and_goes_on_after_a_kill() {
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let broker = start_broker(&runtime, data.path());
-    let kafka = Kafka::own(broker.address().to_string());
-    kafka.create("largest", 2);
-    let job = Job::new(&kafka, "job", &sql()).parallelism(2);
+    let own = OwnBroker::start(&[("largest", 2)]);
+    let kafka = &own.kafka;
+    let job = Job::new(kafka, "job", &sql()).parallelism(2);
     let workers = Workers::create(&job);
     workers.adjust(|job| job["memory"]["epoch"] = json!(1 << 20));
     let worker = workers.start(1, 0, 1);
     worker.until("the window to fire", || kafka.ends("largest").values().any(|&end| end > 0).then_some(()));
     // Commits take long enough to look at what is there after one.
-    broker.faults().delay(ApiKey::EndTxn, Duration::from_millis(500), Times::Always);
+    own.faults().delay(ApiKey::EndTxn, Duration::from_millis(500), Times::Always);
     let committed = || kafka.read("largest").len() as u64;
     worker.until("a part to be committed", || (committed() > 0).then_some(()));
-    broker.faults().clear();
-    let hold = broker.faults().hold(ApiKey::EndTxn, Times::Always);
-    runtime.block_on(hold.reached(1));
+    own.faults().clear();
+    let hold = own.faults().hold(ApiKey::EndTxn, Times::Always);
+    own.wait(hold.reached(1));
     worker.kill();
     let committed = committed();
     assert!(0 < committed && committed < GROUPS, "{committed} results at once");
@@ -54,5 +49,5 @@ fn a_window_of_many_epochs_is_committed_in_parts_and_goes_on_after_a_kill() {
     let found = kafka.read("largest");
     let found = found.iter().map(|record| (record.json()["n"].as_u64().expect("a number"), ()));
     Difference::between(&expected, found).assert_none("groups");
-    runtime.block_on(broker.shutdown()).expect("the broker stops");
+    own.stop();
 }

@@ -1,11 +1,9 @@
 //! While a worker's coordinator waits for something (the ends of the logs, a disk that is slow), nobody ends its epoch.
 //! Sources then read no more than an epoch has room for, however long that takes.
 
-use super::commits::start_broker;
-use super::harness::{Job, Kafka, Workers};
+use super::harness::{Job, OwnBroker, Workers};
 use millrace_broker::{ApiKey, Times};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
 /// Each row is a group of its own, of about a kilobyte, in a window that does not end.
 const GROUPS: &str = "
@@ -18,27 +16,25 @@ const GROUPS: &str = "
 
 #[test]
 fn sources_read_no_more_than_an_epoch_while_a_checkpoint_waits_for_the_cluster() {
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let broker = start_broker(&runtime, data.path());
-    let kafka = Kafka::own(broker.address().to_string());
-    let job = Job::new(&kafka, "job", GROUPS).parallelism(1);
+    let own = OwnBroker::start(&[]);
+    let kafka = &own.kafka;
+    let job = Job::new(kafka, "job", GROUPS).parallelism(1);
     let workers = Workers::create(&job);
     workers.adjust(|job| job["memory"]["epoch"] = json!(1 << 20));
     let worker = workers.start(1, 0, 1);
     worker.until_next_commits(2);
 
     let read = |status: &Value| status["sourceRecords"].as_u64();
-    let hold = broker.faults().hold(ApiKey::ListOffsets, Times::Always);
-    runtime.block_on(hold.reached(2));
+    let hold = own.faults().hold(ApiKey::ListOffsets, Times::Always);
+    own.wait(hold.reached(2));
     let before = worker.until_status("rows", read);
     // It gives up after some seconds, and asks again.
-    runtime.block_on(hold.reached(4));
+    own.wait(hold.reached(4));
     let meanwhile = worker.until_status("rows", read) - before;
     // An epoch of a mebibyte, and what was under way when it was full.
     assert!(meanwhile < 10_000, "{meanwhile} rows were read while nobody ended the epoch");
     hold.release();
     worker.until_next_commits(2);
     worker.stop().assert_code(0);
-    runtime.block_on(broker.shutdown()).expect("the broker stops");
+    own.stop();
 }

@@ -4,8 +4,8 @@
 use super::events::{
     Difference, Feed, NEVER_IDLE, Windows, assert_windows, await_records, counts_per_second, window_rows,
 };
-use super::harness::{Job, Kafka, Millrace, Random, SavepointByHand, Workers};
-use super::join::{OwnBroker, found, join, pairs};
+use super::harness::{Job, Kafka, Millrace, OwnBroker, Random, SavepointByHand, Workers};
+use super::join::{TOPICS, found, join, pairs};
 use std::process::Command;
 
 /// Asks the workers for a savepoint; where it is, or why there is none.
@@ -37,7 +37,7 @@ fn inspect(arguments: &[&str]) -> String {
 
 #[test]
 fn a_join_goes_on_from_a_savepoint_with_twice_the_tasks_and_three_workers() {
-    let own = OwnBroker::start();
+    let own = OwnBroker::start(&TOPICS);
     let mut random = Random::seeded("savepoint of a join");
     let sql = join("TUMBLE", "INTERVAL '1' SECOND", NEVER_IDLE);
     let (mut left, mut right) = (Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ fn read_with_other_tools(location: &str) {
 
 #[test]
 fn results_are_committed_before_a_savepoint_is_written_which_knows_nothing_of_them() {
-    let own = OwnBroker::start();
+    let own = OwnBroker::start(&[]);
     let kafka = &own.kafka;
     let (from, to, copied) = (kafka.topic("events", 4), kafka.topic("counts", 2), kafka.topic("copied", 2));
     let job = Job::new(kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
@@ -248,7 +248,7 @@ fn an_incarnation_that_was_replaced_never_writes_again_and_one_that_went_on_is_n
 
 #[test]
 fn a_worker_that_has_stopped_with_a_savepoint_stays_stopped_when_its_process_is_started_again() {
-    let own = OwnBroker::start();
+    let own = OwnBroker::start(&[]);
     let (from, to) = (own.kafka.topic("events", 2), own.kafka.topic("counts", 2));
     let job = Job::new(&own.kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
     let workers = Workers::create(&job);

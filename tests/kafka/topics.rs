@@ -2,16 +2,15 @@
 //! that it has not read are deleted. It says so by a reason, goes on by itself where it can, and loses nothing in
 //! silence.
 
-use super::commits::{Run, start_broker};
+use super::commits::Run;
 use super::events::{
     Difference, Feed, NEVER_IDLE, Windows, assert_windows, await_records, counts_per_second, window_rows,
 };
 use super::harness::wire::{config, set_config};
-use super::harness::{Job, Kafka, Workers};
+use super::harness::{Job, Kafka, OwnBroker, Workers};
 use super::images::log_topic;
 use millrace_broker::{ApiKey, ResponseError};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
 /// A job that looks at its topics' settings all the time.
 fn create(job: &Job) -> Workers<'_> {
@@ -55,21 +54,17 @@ fn settings_that_would_lose_state_are_put_right_while_the_job_runs_and_when_it_s
 
 #[test]
 fn settings_that_the_job_may_not_put_right_are_a_warning_and_stop_its_next_start() {
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let broker = start_broker(&runtime, data.path());
-    let kafka = Kafka::own(broker.address().to_string());
-    kafka.create("events", 2);
-    kafka.create("counts", 2);
-    let job = Job::new(&kafka, "job", &counts_per_second("events", "counts", NEVER_IDLE));
+    let own = OwnBroker::start(&[("events", 2), ("counts", 2)]);
+    let kafka = &own.kafka;
+    let job = Job::new(kafka, "job", &counts_per_second("events", "counts", NEVER_IDLE));
     let workers = create(&job);
     let worker = workers.start(1, 0, 1);
     worker.wait_until_running();
-    let log = log_topic(&kafka);
+    let log = log_topic(kafka);
     worker.until("the setting to be wrong when nobody may change it any more", || {
-        broker.faults().clear();
+        own.faults().clear();
         set_config(kafka.bootstrap(), &log, "retention.ms", "604800000").expect("it is not refused yet");
-        broker.faults().refuse(ApiKey::IncrementalAlterConfigs, ResponseError::TopicAuthorizationFailed);
+        own.faults().refuse(ApiKey::IncrementalAlterConfigs, ResponseError::TopicAuthorizationFailed);
         (config(kafka.bootstrap(), &log, "retention.ms") != "-1").then_some(())
     });
     let message = worker.until_status("a warning", |status| warning(status, "LogNotKept"));
@@ -83,12 +78,12 @@ fn settings_that_the_job_may_not_put_right_are_a_warning_and_stop_its_next_start
     ended.assert_code(1);
     let left = workers.reason("worker-0-1");
     assert_eq!(left["reason"], "LogNotKept", "{left}");
-    broker.faults().clear();
+    own.faults().clear();
     let worker = workers.start(1, 0, 1);
     worker.wait_until_running();
     assert_eq!(config(kafka.bootstrap(), &log, "retention.ms"), "-1");
     worker.stop().assert_code(0);
-    runtime.block_on(broker.shutdown()).expect("the broker stops");
+    own.stop();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub(crate) mod random;
 pub(crate) mod cluster;
+pub(crate) mod own_broker;
 pub(crate) mod records;
 pub(crate) mod process;
 pub(crate) mod job;
@@ -17,6 +18,7 @@ pub(crate) mod certificates;
 pub(crate) use cluster::Kafka;
 pub(crate) use job::{Errors, Job, run_bounded};
 pub(crate) use mount::Mount;
+pub(crate) use own_broker::OwnBroker;
 pub(crate) use process::Millrace;
 pub(crate) use proxy::Proxy;
 pub(crate) use random::Random;
