@@ -38,12 +38,13 @@ pub(super) fn succeed(request: &StartRequest<'_>, savepoint: &Savepoint) -> Resu
         let Assignment { replicas, ordinal, .. } = request.assignment;
         let assignment = Assignment { parallelism: found.partitions.len() as u32, replicas, ordinal };
         let earlier = StartRequest { job: &job, assignment, ..*request };
-        let has_ended = have_ended(&earlier)?;
+        let logs = ranges(&earlier, 0..assignment.parallelism)?;
+        let LastRecords { ended, commits } = last_records(&earlier, logs.iter().map(|(&task, log)| (task, tail(log))))?;
         // Once a log is ended the earlier incarnation can't go on, so it is looked first. Only afterwards it is sure.
         if incarnation >= saved {
-            check(&committed(&earlier)?, savepoint, &job)?;
+            check(&committed(&earlier, &logs, commits)?, savepoint, &job)?;
         }
-        if !has_ended {
+        if ended.len() < logs.len() {
             open.push((job, assignment));
         } else if incarnation <= saved {
             // Whoever has ended it had ended all before it.
@@ -64,18 +65,6 @@ fn end(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
     await_all(request)?;
     tracing::info!(incarnation, tasks, "an earlier incarnation of the job has ended");
     Ok(())
-}
-
-/// Whether all of its logs have ended, as far as their last records say.
-fn have_ended(request: &StartRequest<'_>) -> Result<bool> {
-    let logs = ranges(request, 0..request.assignment.parallelism)?;
-    let mut ends = BTreeMap::new();
-    let from = logs.iter().map(|(&task, log)| (task, tail(log)));
-    LogReader::new(request.job, request.cluster, "read_committed", from)?.read_to_end(&mut |task, _, record| {
-        ends.entry(task).or_insert_with(LogEnd::default).read(&record);
-        Ok(())
-    })?;
-    Ok(logs.keys().all(|task| ends.get(task).is_some_and(LogEnd::is_reached)))
 }
 
 /// Takes this worker's share of the logs for good, and says so in them when that has done no harm.
@@ -106,14 +95,17 @@ fn end_logs(request: &StartRequest<'_>, savepoint: &Savepoint) -> Result<()> {
     log::commit_alone(&producer, &job.identity.log_topic(), records, what, transaction_timeout(job))
 }
 
-/// The last commits of all tasks, also of those that other workers end, as far as transactions are over.
-fn committed(request: &StartRequest<'_>) -> Result<BTreeMap<u32, Commit>> {
-    let logs = ranges(request, 0..request.assignment.parallelism)?;
-    let mut commits = last_commits(request, logs.iter().map(|(&task, log)| (task, tail(log))))?;
+/// The last commits of all tasks, also of those that other workers end, as far as transactions are over; `commits` are
+/// those that the logs' last records have.
+fn committed(
+    request: &StartRequest<'_>,
+    logs: &BTreeMap<u32, LogRange>,
+    mut commits: BTreeMap<u32, Commit>,
+) -> Result<BTreeMap<u32, Commit>> {
     let missing = logs.iter().filter(|(task, log)| !commits.contains_key(task) && tail(log) > log.start);
     let missing: Vec<(u32, i64)> = missing.map(|(&task, log)| (task, log.start)).collect();
     if !missing.is_empty() {
-        commits.extend(last_commits(request, missing)?);
+        commits.extend(last_records(request, missing)?.commits);
     }
     Ok(commits)
 }
@@ -122,18 +114,23 @@ fn tail(log: &LogRange) -> i64 {
     log.start.max(log.end - TAIL)
 }
 
-fn last_commits(
-    request: &StartRequest<'_>,
-    from: impl IntoIterator<Item = (u32, i64)>,
-) -> Result<BTreeMap<u32, Commit>> {
-    let mut commits = BTreeMap::new();
+/// What the records of some logs say.
+struct LastRecords {
+    ended: BTreeSet<u32>,
+    commits: BTreeMap<u32, Commit>,
+}
+
+fn last_records(request: &StartRequest<'_>, from: impl IntoIterator<Item = (u32, i64)>) -> Result<LastRecords> {
+    let (mut ends, mut commits) = (BTreeMap::<u32, LogEnd>::new(), BTreeMap::new());
     LogReader::new(request.job, request.cluster, "read_committed", from)?.read_to_end(&mut |task, _, record| {
+        ends.entry(task).or_default().read(&record);
         if let LogRecord::Commit(commit) = record {
             commits.insert(task, commit);
         }
         Ok(())
     })?;
-    Ok(commits)
+    let ended = ends.into_iter().filter(|(_, end)| end.is_reached()).map(|(task, _)| task).collect();
+    Ok(LastRecords { ended, commits })
 }
 
 /// Whether an incarnation from the savepoint's on has read nothing since.
