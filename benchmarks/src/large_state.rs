@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::cgroup::MemoryGroup;
 use crate::engine::running::{self, Running};
 use crate::query::{self, Parameters};
+use crate::recovery;
 use crate::testbed::Testbed;
 
 const JOB: &str = "large-state";
@@ -62,7 +63,7 @@ impl Experiment {
         })?;
         // The process is killed.
         drop(running);
-        let state_bytes = bytes_in(&folder.path().join("state"))?;
+        let state_bytes = recovery::size(&folder.path().join("state"))?;
         let (mut running, restart_seconds) = self.restart(&group, folder.path(), rows)?;
         running.until("some more commits", LIMIT, |status| (status["commits"].as_u64()? > 5).then_some(()))?;
         drop(running);
@@ -110,15 +111,4 @@ impl Experiment {
         ensure!(found == [expected.as_str()], "expected {expected} and nothing else, found {found:?}");
         Ok(())
     }
-}
-
-/// What the files of a folder take, however deep.
-fn bytes_in(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { bytes_in(&entry.path())? } else { metadata.len() };
-    }
-    Ok(bytes)
 }

@@ -165,7 +165,7 @@ impl Experiment<'_> {
 }
 
 /// Bytes of all files below a folder.
-fn size(folder: &Path) -> Result<u64> {
+pub(crate) fn size(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder).with_context(|| format!("looking into {}", folder.display()))? {
         let entry = entry?;
