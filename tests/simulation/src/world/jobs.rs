@@ -6,6 +6,7 @@ use crate::job::restore::Origin;
 use crate::job::worker::transactional_id;
 use crate::job::{EXCHANGES, OUTPUT_PARTITIONS, Topics};
 use crate::storage::SavepointId;
+use millrace_protocol::start::LAST_GENERATION;
 use std::rc::Rc;
 
 /// A job's place in the world's list.
@@ -58,6 +59,12 @@ impl World {
 
     pub(crate) fn transactional_id(&self, process: &Process) -> String {
         transactional_id(self.job_of(process).number, process.generation, process.ordinal)
+    }
+
+    /// Under which it ends the logs of earlier jobs.
+    pub(crate) fn transactional_ids_of_the_end(&self, process: &Process) -> Vec<String> {
+        let earlier = self.job_of(process).origin.iter().flat_map(|origin| &origin.replaces);
+        earlier.map(|earlier| transactional_id(earlier.job, LAST_GENERATION, process.ordinal)).collect()
     }
 
     /// Whether a process is of its job's generation.

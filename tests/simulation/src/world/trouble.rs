@@ -229,8 +229,12 @@ impl World {
                 self.volumes[volume].damage(&mut self.random);
             }
             Fault::TransactionTimeout => {
-                let (id, now) = (self.transactional_id(&self.processes[pid]), self.now());
-                if !self.log.time_out(&id, now) {
+                let (process, now) = (&self.processes[pid], self.now());
+                let ids = match step {
+                    Step::Succeed => self.transactional_ids_of_the_end(process),
+                    _ => vec![self.transactional_id(process)],
+                };
+                if !ids.iter().any(|id| self.log.time_out(id, now)) {
                     return false;
                 }
             }
