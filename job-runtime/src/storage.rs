@@ -27,6 +27,7 @@ trait Place: Send + Sync {
     fn size(&self, name: &str) -> Result<Option<u64>>;
     fn delete(&self, name: &str) -> Result<()>;
     fn list(&self, folder: &str) -> Result<BTreeMap<String, u64>>;
+    fn names(&self) -> Result<Vec<String>>;
     fn remove(&self, names: &[String]) -> Result<()>;
 }
 
@@ -63,11 +64,22 @@ impl Storage {
         }
     }
 
-    /// The same, for reading: a directory or a topic is not made.
+    /// The same, for reading: a directory or a topic is not made, and it is a mistake that there is none.
     pub fn existing(location: &str, kafka: Option<&Kafka>) -> Result<Self> {
+        Self::find(location, kafka)?.ok_or_else(|| {
+            let what = match (location.strip_prefix(KAFKA_SCHEME), kafka) {
+                (Some(topic), Some(kafka)) => format!("topic {topic} on Kafka at {}", kafka.bootstrap_servers),
+                _ => format!("directory {location}"),
+            };
+            Error::user_fault(format!("there is no {what}"))
+        })
+    }
+
+    /// The same; None where there is no such directory or topic.
+    pub fn find(location: &str, kafka: Option<&Kafka>) -> Result<Option<Self>> {
         match location.strip_prefix(KAFKA_SCHEME) {
-            Some(topic) => Ok(Self::new(Topic::existing(topic, location, kafka)?, location)),
-            None => Ok(Self::new(Objects::existing(location)?, location)),
+            Some(topic) => Ok(Topic::find(topic, location, kafka)?.map(|place| Self::new(place, location))),
+            None => Ok(Objects::find(location)?.map(|place| Self::new(place, location))),
         }
     }
 
@@ -113,6 +125,11 @@ impl Storage {
     /// What is in a folder, by name, with sizes; not what is in folders of it.
     pub fn list(&self, folder: &str) -> Result<BTreeMap<String, u64>> {
         self.place.list(folder)
+    }
+
+    /// Of everything in the place, folders of it included.
+    pub fn names(&self) -> Result<Vec<String>> {
+        self.place.names()
     }
 
     /// Removes the place with everything in it, which has these names, in this order where one goes after the other.
@@ -182,6 +199,7 @@ mod tests {
         let storage = Storage::open(&place.display().to_string(), None).unwrap();
         let names = ["manifest", "one/file", "two/deep/file"].map(str::to_owned);
         names.iter().for_each(|name| drop(storage.put(name, b"text".to_vec()).unwrap()));
+        assert_eq!(storage.names().unwrap(), names);
         std::fs::write(place.join("two/mine"), "not theirs").unwrap();
         storage.remove(&names).unwrap();
         let left: Vec<_> = std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -6,5 +6,8 @@ use crate::report::Failure;
 use millrace_job_runtime::savepoint::manifest::Manifest;
 
 pub(crate) fn delete(args: &args::DeleteSavepoint) -> Result<(), Failure> {
-    Ok(Manifest::delete(&place::open(&args.place)?)?)
+    match Manifest::delete(&place::open(&args.place)?)? {
+        true => Ok(()),
+        false => Err(Failure::user(format!("there is no savepoint at {}", args.place.location))),
+    }
 }

@@ -2,7 +2,7 @@
 //! is none.
 
 use super::compare::{Comparison, compare};
-use super::{TOPIC_PART, is_savepoint, place};
+use super::{TOPIC_PART, is_file, is_savepoint, place};
 use crate::error::{Error, Result};
 use crate::job::{Job, JobIdentity, Kafka};
 use crate::operators::state_table::{Scope, state_tables};
@@ -98,20 +98,31 @@ impl Manifest {
         Ok(place)
     }
 
-    /// Deletes a savepoint: its manifest first, so that what is left halfway is none. In a topic one that was not
-    /// completed, too.
-    pub fn delete(storage: &Storage) -> Result<()> {
+    /// Deletes a savepoint: its manifest first, so that what is left halfway is none. One that was not completed, too.
+    /// Says whether there was anything.
+    pub fn delete(storage: &Storage) -> Result<bool> {
         if let Some(topic) = storage.location().strip_prefix(KAFKA_SCHEME) {
             if !is_savepoint(topic) {
                 return Err(Error::user_fault(format!(
                     "{topic} is no savepoint's topic: those are called JOB{TOPIC_PART}ID"
                 )));
             }
-            return storage.remove(&[]);
+            return storage.remove(&[]).map(|()| true);
         }
-        let files = Self::read(storage)?.tasks.into_iter().flat_map(|task| task.files);
-        let names: Vec<String> = std::iter::once(MANIFEST.to_owned()).chain(files.map(|file| file.path)).collect();
-        storage.remove(&names)
+        let names = match storage.get(MANIFEST)? {
+            Some(_) => {
+                let files = Self::read(storage)?.tasks.into_iter().flat_map(|task| task.files);
+                std::iter::once(MANIFEST.to_owned()).chain(files.map(|file| file.path)).collect()
+            }
+            None => storage.names()?,
+        };
+        if let Some(other) = names.iter().find(|name| *name != MANIFEST && !is_file(name)) {
+            let location = storage.location();
+            return Err(Error::user_fault(format!(
+                "{location} is no savepoint: it has {other}, and no {MANIFEST}; name the folder that the savepoint is in"
+            )));
+        }
+        storage.remove(&names).map(|()| !names.is_empty())
     }
 
     /// What becomes of its state under a plan.

@@ -18,7 +18,7 @@ mod tests;
 const TOPIC_PART: &str = ".sp.";
 
 /// The place of a savepoint at a location: a folder there, or, where that is `kafka:`, a topic of the job.
-fn place(job: &JobIdentity, location: &str, savepoint: &str) -> String {
+pub fn place(job: &JobIdentity, location: &str, savepoint: &str) -> String {
     if location == KAFKA_SCHEME {
         return format!("{KAFKA_SCHEME}{}{TOPIC_PART}{savepoint}", job.topic_prefix());
     }
@@ -27,6 +27,16 @@ fn place(job: &JobIdentity, location: &str, savepoint: &str) -> String {
         return location.to_owned();
     }
     format!("{}/{savepoint}", location.strip_suffix('/').unwrap_or(location))
+}
+
+/// A task's part of a table of state, in the savepoint's place.
+fn file(task: u32, operator: u32, table: &str) -> String {
+    format!("task-{task}/{operator:08x}-{table}.parquet")
+}
+
+/// Whether a file is called as those of savepoints are.
+fn is_file(name: &str) -> bool {
+    name.starts_with("task-") && name.ends_with(".parquet")
 }
 
 /// Whether a topic is called as those of savepoints are.

@@ -10,6 +10,7 @@ use crate::control::tests::job;
 use crate::job::Job;
 use crate::state::store::{StoreMemory, TaskStore};
 use crate::state::{StateChanges, StateEntries};
+use crate::storage::Storage;
 use millrace_planner::plan::{Operator, Plan};
 use millrace_planner::{PlanOptions, plan_script};
 use millrace_protocol::record::{Commit, SourcePosition};
@@ -191,9 +192,32 @@ fn a_savepoint_without_its_manifest_or_with_a_damaged_file_is_refused() {
 }
 
 #[test]
+fn a_savepoint_is_deleted_complete_or_not_and_nothing_else_is() {
+    for complete in [true, false] {
+        let saved = Saved::new(2);
+        let folder = Path::new(&saved.folder()).to_owned();
+        let storage = Storage::existing(&saved.folder(), None).unwrap();
+        if !complete {
+            std::fs::remove_file(folder.join(MANIFEST)).unwrap();
+            std::fs::write(folder.join("mine"), "of somebody").unwrap();
+            let error = Manifest::delete(&storage).unwrap_err();
+            assert!(error.to_string().contains("is no savepoint: it has mine"), "{error}");
+            std::fs::remove_file(folder.join("mine")).unwrap();
+        }
+        assert!(Manifest::delete(&storage).unwrap());
+        assert!(!folder.exists(), "complete: {complete}");
+        assert!(Storage::find(&saved.folder(), None).unwrap().is_none());
+        assert!(
+            !Manifest::delete(&Storage::open(&saved.folder(), None).unwrap()).unwrap(),
+            "there is nothing any more"
+        );
+    }
+}
+
+#[test]
 fn tasks_that_do_not_belong_together_are_not_published() {
     let saved = Saved::new(2);
-    let storage = crate::storage::Storage::existing(&saved.folder(), None).unwrap();
+    let storage = Storage::existing(&saved.folder(), None).unwrap();
     let mut tasks = Manifest::read(&storage).unwrap().tasks;
     let sent = BTreeMap::from([(7, BTreeMap::from([(1, 3)]))]);
     tasks[0].cut.sent = sent;
@@ -208,7 +232,7 @@ fn tasks_that_do_not_belong_together_are_not_published() {
 #[test]
 fn what_becomes_of_each_operators_state_is_told() {
     let saved = Saved::new(1);
-    let storage = crate::storage::Storage::existing(&saved.folder(), None).unwrap();
+    let storage = Storage::existing(&saved.folder(), None).unwrap();
     let manifest = Manifest::read(&storage).unwrap();
     let changes = |comparison: &Comparison| -> Vec<(String, &'static str)> {
         let change = |change: &Change| match change {

@@ -81,7 +81,7 @@ fn write_task(
         })?;
         finished.extend(open.take().map(TableFile::finish).transpose()?);
         for Finished { id, name, rows, file } in finished {
-            let path = format!("task-{task}/{:08x}-{name}.parquet", node.operator_id);
+            let path = super::file(task, node.operator_id, name);
             let stored = storage.put_file(&path, &file, request.wanted)?;
             let (bytes, sha256) = (stored.bytes, stored.sha256);
             files.push(FilePart { operator: node.operator_id, table: id, path, rows, bytes, sha256 });

@@ -6,6 +6,7 @@
 use super::{GIVEN_UP, Place, Stored, damaged, hex, sha256, trimmed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::volume;
+use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -83,13 +84,11 @@ impl Objects {
     }
 
     /// For reading: a directory is not made.
-    pub(super) fn existing(location: &str) -> Result<Self> {
-        if let Some(directory) = directory_of(location)
-            && !std::path::Path::new(directory).is_dir()
-        {
-            return Err(Error::user_fault(format!("there is no directory {directory}")));
+    pub(super) fn find(location: &str) -> Result<Option<Self>> {
+        if directory_of(location).is_some_and(|directory| !std::path::Path::new(directory).is_dir()) {
+            return Ok(None);
         }
-        Self::open(location, &BTreeMap::new())
+        Self::open(location, &BTreeMap::new()).map(Some)
     }
 
     fn path(&self, name: &str) -> Path {
@@ -213,6 +212,16 @@ impl Place for Objects {
         };
         let found = self.run("list", folder, list)?;
         Ok(found.into_iter().filter_map(|o| Some((o.location.filename()?.to_owned(), o.size))).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let prefix = Some(&self.prefix).filter(|prefix| !prefix.as_ref().is_empty());
+        let found = self.run("list", "everything", self.store.list(prefix).try_collect::<Vec<_>>())?;
+        // The client's prefix is one of whole folders.
+        let within = |path: &Path| path.prefix_match(&self.prefix).map(|parts| Path::from_iter(parts).to_string());
+        let mut names: Vec<String> = found.iter().filter_map(|object| within(&object.location)).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn remove(&self, names: &[String]) -> Result<()> {

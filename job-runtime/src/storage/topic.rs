@@ -128,16 +128,14 @@ impl Topic {
         })
     }
 
-    pub(super) fn existing(topic: &str, location: &str, kafka: Option<&Kafka>) -> Result<Self> {
+    /// For reading: the topic is not made.
+    pub(super) fn find(topic: &str, location: &str, kafka: Option<&Kafka>) -> Result<Option<Self>> {
         let place = Self::open(topic, location, kafka)?;
         let admin = AdminClient::new(&place.cluster)?;
         let found = retrying(PATIENCE, SystemClock::shared().as_ref(), || admin.describe(topic))?;
         match found.map(|found| found.partitions.len()) {
-            Some(1) => Ok(place),
-            None => Err(Error::user_fault(format!(
-                "there is no topic {topic} on Kafka at {}",
-                place.cluster.bootstrap_servers
-            ))),
+            Some(1) => Ok(Some(place)),
+            None => Ok(None),
             Some(partitions) => Err(Error::user_fault(format!(
                 "the topic {topic} has {partitions} partitions, and what is stored in a topic is in one: name another"
             ))),
@@ -279,6 +277,10 @@ impl Place for Topic {
         let whole = index.iter().filter(|(_, object)| object.is_whole());
         let found = whole.filter_map(|(name, object)| Some((within(name)?, object.stored.bytes)));
         Ok(found.filter(|(name, _)| !name.contains('/')).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(self.index()?.keys().cloned().collect())
     }
 
     fn remove(&self, _: &[String]) -> Result<()> {
