@@ -58,6 +58,9 @@ pub struct SavepointStatus {
     /// What a job restores from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// Where its attempts were to write. What one that did not succeed has left there goes with this object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempted_locations: Vec<String>,
     /// Of all its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,

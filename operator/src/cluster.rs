@@ -120,6 +120,8 @@ pub trait Cluster: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<BTreeMap<String, String>>>> + Send;
     /// Makes it, unless it is there.
     fn create_secret(&self, namespace: &str, object: &Secret) -> impl Future<Output = Result<()>> + Send;
+    /// All jobs of a namespace, as they are now.
+    fn list_jobs(&self, namespace: &str) -> impl Future<Output = Result<Vec<StreamJob>>> + Send;
     fn savepoint(&self, namespace: &str, name: &str) -> impl Future<Output = Result<Option<Savepoint>>> + Send;
     fn savepoints_of_schedule(&self, namespace: &str, job: &str)
     -> impl Future<Output = Result<Vec<Savepoint>>> + Send;
@@ -294,6 +296,10 @@ impl Cluster for KubernetesCluster {
     async fn create_secret(&self, namespace: &str, object: &Secret) -> Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         unless_there(api.create(&post(), object).await)
+    }
+
+    async fn list_jobs(&self, namespace: &str) -> Result<Vec<StreamJob>> {
+        Ok(self.jobs(namespace).list(&ListParams::default()).await.map_err(error)?.items)
     }
 
     async fn savepoint(&self, namespace: &str, name: &str) -> Result<Option<Savepoint>> {

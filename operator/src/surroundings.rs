@@ -9,7 +9,7 @@ use crate::worker_status::WorkerStatus;
 use millrace_crds::stream_job::{KafkaSpec, StreamJobSpec};
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::error::{Error, ErrorKind};
-use millrace_job_runtime::job::JobIdentity;
+use millrace_job_runtime::job::{JobIdentity, Kafka};
 use millrace_job_runtime::savepoint::manifest::Manifest;
 use millrace_job_runtime::storage::{KAFKA_SCHEME, Storage, choose_cryptography};
 use millrace_launch::creation::{Creation, Resolved};
@@ -110,6 +110,7 @@ pub trait Surroundings: Send + Sync + 'static {
         allow_non_restored: bool,
     ) -> impl Future<Output = Outcome<String>> + Send;
     fn savepoint_size(&self, place: Place) -> impl Future<Output = Outcome<SavepointSize>> + Send;
+    /// Complete or not; that there is none is as good.
     fn delete_savepoint(&self, place: Place) -> impl Future<Output = Outcome<()>> + Send;
     /// Deletes the topics of all incarnations up to this one.
     fn delete_topics(
@@ -183,9 +184,13 @@ impl Place {
     }
 
     fn open(&self) -> Outcome<Storage> {
+        Ok(Storage::existing(&self.location, self.job_kafka()?.as_ref())?)
+    }
+
+    /// The Kafka that it is on.
+    fn job_kafka(&self) -> Outcome<Option<Kafka>> {
         let kafka = settings::kafka(&self.kafka, &self.secrets)?;
-        let needs_kafka = self.location.starts_with(KAFKA_SCHEME);
-        Ok(Storage::existing(&self.location, needs_kafka.then_some(&kafka))?)
+        Ok(self.location.starts_with(KAFKA_SCHEME).then_some(kafka))
     }
 }
 
@@ -239,7 +244,13 @@ impl Surroundings for RealSurroundings {
 
     async fn delete_savepoint(&self, place: Place) -> Outcome<()> {
         let door = place.door().to_owned();
-        self.at(&door, move || Ok(Manifest::delete(&place.open()?)?)).await
+        self.at(&door, move || {
+            if let Some(storage) = Storage::find(&place.location, place.job_kafka()?.as_ref())? {
+                Manifest::delete(&storage)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn delete_topics(&self, identity: JobIdentity, kafka: KafkaSpec, secrets: ReadSecrets) -> Outcome<()> {

@@ -77,9 +77,11 @@ pub(super) async fn delete<C: Cluster, S: Surroundings>(context: &Context<C, S>,
     if pods_left && since < deadline {
         return Ok(LOOK);
     }
-    if job.spec.deletion_policy == DeletionPolicy::Delete
-        && let Err(trouble) = delete_topics(context, job, &revision).await?
-    {
+    if job.spec.deletion_policy == DeletionPolicy::Retain {
+        return release(context, job).await;
+    }
+    let job = &context.clean_savepoints(job.clone()).await?;
+    if let Err(trouble) = delete_topics(context, job, &revision).await? {
         if since < deadline.saturating_add(PATIENCE) {
             return Ok(LOOK * 4);
         }

@@ -109,7 +109,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         Ok(read)
     }
 
-    pub(super) fn identity(job: &StreamJob, revision: &Revision) -> JobIdentity {
+    pub(crate) fn identity(job: &StreamJob, revision: &Revision) -> JobIdentity {
         JobIdentity {
             namespace: job.namespace().unwrap_or_default(),
             name: job.name_any(),

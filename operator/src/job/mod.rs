@@ -14,6 +14,7 @@ mod facts;
 pub mod reconcile;
 mod prepare;
 mod recollect;
+pub(crate) mod own_savepoints;
 pub mod deletion;
 pub mod schedule;
 pub mod controller;

@@ -129,7 +129,10 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             observed: &observed,
             now,
         };
-        let decision = decide::decide(&situation);
+        let mut decision = decide::decide(&situation);
+        if let Action::Savepoint { id, .. } = &decision.action {
+            Self::announce_savepoint(&job, &mut decision.status, id);
+        }
         let job = self.write(job, &decision, wanted.as_ref().as_ref(), &observed, now).await?;
         if decision.action == Action::Again {
             return Ok(Progress::More(Box::new(job)));
@@ -323,6 +326,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         let mut wait = self.rest(&job);
         if settled {
             self.clean(&job, &revision).await?;
+            let job = self.clean_savepoints(job).await?;
             wait = wait.min(self.scheduled_savepoints(&job).await?);
         }
         Ok(Progress::Rest(wait))

@@ -23,7 +23,10 @@ pub fn due(schedule: SavepointSchedule, savepoints: &[Savepoint], since: Timesta
     let last = ours.last().map_or(since, |(time, _)| *time);
     let interval = SignedDuration::try_from(schedule.interval.get()).unwrap_or(SignedDuration::MAX);
     let left = interval - now.duration_since(last);
-    let completed = |savepoint: &&Savepoint| phase(savepoint) == Some(SavepointPhase::Completed);
+    // One that is on its way out may wait for a job that rests on it.
+    let completed = |savepoint: &&Savepoint| {
+        phase(savepoint) == Some(SavepointPhase::Completed) && savepoint.metadata.deletion_timestamp.is_none()
+    };
     let complete: Vec<&Savepoint> = ours.iter().map(|(_, savepoint)| *savepoint).filter(completed).collect();
     let surplus = complete.len().saturating_sub(schedule.retain as usize);
     let mut delete: Vec<String> = complete[..surplus].iter().map(|savepoint| savepoint.name_any()).collect();

@@ -1,13 +1,15 @@
 //! `Savepoint`: makes the copy that an object asks for, and deletes it with the object. The job runs on; a savepoint that
-//! can't be made is tried a few times and then says why.
+//! can't be made is tried a few times and then says why. Each attempt is in the status, with its place, before it is begun:
+//! what it comes to is found there also by an operator that comes after.
 
 use crate::cluster::{Cluster, ClusterError, Freshness, in_namespace};
+use crate::job::own_savepoints::starts;
 use crate::job::reconcile::{Context, ReconcileError, Shared};
 use crate::job::status::seconds;
 use crate::job::wanted;
 use crate::metrics::Metrics;
 use crate::names::FINALIZER;
-use crate::surroundings::{Place, Surroundings, Trouble};
+use crate::surroundings::{Place, SavepointSize, Surroundings, Trouble};
 use futures_util::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -17,14 +19,19 @@ use kube::{Client, ResourceExt};
 use millrace_crds::savepoint::{SavepointPhase, SavepointStatus};
 use millrace_crds::stream_job::DeletionPolicy;
 use millrace_crds::{Savepoint, StreamJob};
+use millrace_job_runtime::savepoint::place;
 use millrace_launch::savepoint::Request;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Attempts before a savepoint has failed for good.
+/// Attempts, at least, before a savepoint has failed for good; and as long as one may take, for workers that make another
+/// one meanwhile.
 const ATTEMPTS: u32 = 5;
+/// After the first attempt. From one to the next it becomes more.
 const BETWEEN: Duration = Duration::from_secs(3);
+const MOST_BETWEEN: Duration = Duration::from_secs(30);
 /// To delete a copy before it is left where it is.
 const DELETION_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -87,6 +94,13 @@ async fn make<C: Cluster, S: Surroundings>(
     job: &StreamJob,
     status: SavepointStatus,
 ) -> Result<Action, ReconcileError> {
+    if status.phase == Some(SavepointPhase::InProgress)
+        && let Some(location) = status.attempted_locations.last().cloned()
+        && let Some(size) = size(context, job, &location).await?
+    {
+        // Only the answer was lost.
+        return complete(context, &savepoint, status, location, Some(size)).await;
+    }
     let namespace = job.namespace().unwrap_or_default();
     let running =
         job.status.as_ref().and_then(|status| status.revision.as_ref().filter(|_| status.operation.is_none()));
@@ -102,58 +116,75 @@ async fn make<C: Cluster, S: Surroundings>(
         return wait(context, &savepoint, status, "NoToken", "the Secret with the workers' token is gone").await;
     };
     let attempts = status.attempts + 1;
+    let id = |attempt: u32| format!("{}-{attempt}", savepoint.uid().unwrap_or_default());
+    let to = wanted::savepoint_location(&job.spec);
+    let mut attempted_locations = status.attempted_locations.clone();
+    attempted_locations.push(place(&Context::<C, S>::identity(job, revision), &to, &id(attempts)));
     let now = seconds((context.now)());
     let begun = SavepointStatus {
         observed_generation: savepoint.metadata.generation,
         phase: Some(SavepointPhase::InProgress),
         started_at: status.started_at.clone().or(Some(Time(now))),
         attempts,
+        attempted_locations,
+        conditions: vec![condition(&savepoint, false, "InProgress", format!("attempt {attempts} is under way"), now)],
         ..status
     };
-    let savepoint = context.cluster.write_savepoint_status(&savepoint, &begun).await?;
-    let id = |attempt: u32| format!("{}-{attempt}", savepoint.uid().unwrap_or_default());
     let request = Request {
         workers: observed.urls(),
         token: Some(token),
         id: id(attempts),
         replaces: (attempts > 1).then(|| id(attempts - 1)),
-        to: wanted::savepoint_location(&job.spec),
+        to,
         stop: false,
         timeout: savepoint.spec.timeout.get(),
     };
-    match context.surroundings.make_savepoint(request).await {
+    let savepoint = context.cluster.write_savepoint_status(&savepoint, &begun).await?;
+    let patience = SignedDuration::try_from(request.timeout).unwrap_or(SignedDuration::MAX);
+    let made = context.surroundings.make_savepoint(request).await;
+    let since = begun.started_at.as_ref().map_or(SignedDuration::ZERO, |at| (context.now)().duration_since(at.0));
+    let in_vain = attempts >= ATTEMPTS && since > patience;
+    match made {
         Ok(location) => {
-            let size = match place(context, job, &location).await? {
-                Some(place) => context.surroundings.savepoint_size(place).await.ok(),
-                None => None,
-            };
-            let message = "a job can be restored from it".to_owned();
-            let written = SavepointStatus {
-                location: Some(location),
-                bytes: size.and_then(|size| i64::try_from(size.bytes).ok()),
-                parallelism: size.and_then(|size| i32::try_from(size.parallelism).ok()),
-                ..ended(context, &savepoint, begun, SavepointPhase::Completed, "Completed", message)
-            };
-            context.cluster.write_savepoint_status(&savepoint, &written).await?;
-            Ok(Action::await_change())
+            let size = size(context, job, &location).await?;
+            complete(context, &savepoint, begun, location, size).await
         }
-        Err(trouble) if attempts >= ATTEMPTS || matches!(trouble, Trouble::Invalid(_)) => {
+        Err(trouble) if in_vain || matches!(trouble, Trouble::Invalid(_)) => {
             let written = ended(context, &savepoint, begun, SavepointPhase::Failed, "NotMade", trouble.to_string());
             context.cluster.write_savepoint_status(&savepoint, &written).await?;
             Ok(Action::await_change())
         }
         Err(trouble) => {
             let written = SavepointStatus {
+                phase: Some(SavepointPhase::Pending),
                 conditions: vec![condition(&savepoint, false, "NotMadeYet", trouble.to_string(), now)],
                 ..begun
             };
             context.cluster.write_savepoint_status(&savepoint, &written).await?;
-            Ok(Action::requeue(BETWEEN))
+            Ok(Action::requeue(MOST_BETWEEN.min(BETWEEN * attempts)))
         }
     }
 }
 
-/// Says what it waits for, and looks again.
+async fn complete<C: Cluster, S: Surroundings>(
+    context: &Context<C, S>,
+    savepoint: &Savepoint,
+    status: SavepointStatus,
+    location: String,
+    size: Option<SavepointSize>,
+) -> Result<Action, ReconcileError> {
+    let message = "a job can be restored from it".to_owned();
+    let written = SavepointStatus {
+        location: Some(location),
+        bytes: size.and_then(|size| i64::try_from(size.bytes).ok()),
+        parallelism: size.and_then(|size| i32::try_from(size.parallelism).ok()),
+        ..ended(context, savepoint, status, SavepointPhase::Completed, "Completed", message)
+    };
+    context.cluster.write_savepoint_status(savepoint, &written).await?;
+    Ok(Action::await_change())
+}
+
+/// Not begun yet, or not again.
 async fn wait<C: Cluster, S: Surroundings>(
     context: &Context<C, S>,
     savepoint: &Savepoint,
@@ -161,13 +192,28 @@ async fn wait<C: Cluster, S: Surroundings>(
     reason: &str,
     message: &str,
 ) -> Result<Action, ReconcileError> {
-    let known = status.conditions.iter().any(|condition| condition.reason == reason);
-    if !known || status.phase.is_none() {
+    let status = SavepointStatus { phase: Some(SavepointPhase::Pending), ..status };
+    say(context, savepoint, status, reason, message).await
+}
+
+/// Says what is waited for, once, and looks again.
+async fn say<C: Cluster, S: Surroundings>(
+    context: &Context<C, S>,
+    savepoint: &Savepoint,
+    status: SavepointStatus,
+    reason: &str,
+    message: &str,
+) -> Result<Action, ReconcileError> {
+    let before = savepoint.status.as_ref();
+    let is_known = before.is_some_and(|before| {
+        before.phase == status.phase && before.conditions.iter().any(|condition| condition.reason == reason)
+    });
+    if !is_known {
+        let ready = status.phase == Some(SavepointPhase::Completed);
         let now = seconds((context.now)());
         let written = SavepointStatus {
             observed_generation: savepoint.metadata.generation,
-            phase: Some(SavepointPhase::Pending),
-            conditions: vec![condition(savepoint, false, reason, message.to_owned(), now)],
+            conditions: vec![condition(savepoint, ready, reason, message.to_owned(), now)],
             ..status
         };
         context.cluster.write_savepoint_status(savepoint, &written).await?;
@@ -204,8 +250,20 @@ fn condition(savepoint: &Savepoint, ready: bool, reason: &str, message: String, 
     }
 }
 
+/// Of a savepoint that is complete; None where there is none, or nobody could look.
+async fn size<C: Cluster, S: Surroundings>(
+    context: &Context<C, S>,
+    job: &StreamJob,
+    location: &str,
+) -> Result<Option<SavepointSize>, ReconcileError> {
+    match reach(context, job, location).await? {
+        Some(place) => Ok(context.surroundings.savepoint_size(place).await.ok()),
+        None => Ok(None),
+    }
+}
+
 /// How a savepoint of a job is got to; None: nothing is known of the job any more.
-async fn place<C: Cluster, S: Surroundings>(
+async fn reach<C: Cluster, S: Surroundings>(
     context: &Context<C, S>,
     job: &StreamJob,
     location: &str,
@@ -223,27 +281,48 @@ async fn delete<C: Cluster, S: Surroundings>(
     if !savepoint.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    let location = savepoint.status.as_ref().and_then(|status| status.location.clone());
-    if let Some(location) = location
-        && savepoint.spec.deletion_policy == DeletionPolicy::Delete
-    {
-        let namespace = savepoint.namespace().unwrap_or_default();
-        let job = context.cluster.job(&namespace, &savepoint.spec.job, Freshness::Live).await?;
-        let place = match &job {
-            Some(job) => place(context, job, &location).await?,
-            None => None,
-        };
-        let since = savepoint.metadata.deletion_timestamp.as_ref().map(|time| (context.now)().duration_since(time.0));
-        let in_time = since.is_some_and(|since| since < DELETION_PATIENCE);
-        // Without the job nobody knows how to get to it: it is left, as its own tools can still read it.
-        if let Some(place) = place
-            && let Err(error) = context.surroundings.delete_savepoint(place).await
-            && in_time
-        {
-            tracing::warn!(savepoint = savepoint.name_any(), %error, "could not delete a savepoint");
-            return Ok(Action::requeue(BETWEEN));
+    let since = savepoint.metadata.deletion_timestamp.as_ref().map(|time| (context.now)().duration_since(time.0));
+    let in_time = since.is_some_and(|since| since < DELETION_PATIENCE);
+    let namespace = savepoint.namespace().unwrap_or_default();
+    let unwanted = unwanted(savepoint);
+    let jobs = context.cluster.list_jobs(&namespace).await?;
+    if let Some(job) = jobs.iter().find(|job| rests_on(job, &unwanted)) {
+        let job = job.name_any();
+        let message = format!(
+            "StreamJob {job} has started from it, and may have to again where it loses a volume: the copy is deleted when the \
+             job is, or has been upgraded"
+        );
+        return say(context, savepoint, savepoint.status.clone().unwrap_or_default(), "InUse", &message).await;
+    }
+    // Without the job nobody knows how to get to a copy: it is left, as its own tools can still read it.
+    if let Some(job) = context.cluster.job(&namespace, &savepoint.spec.job, Freshness::Live).await? {
+        for location in unwanted {
+            if let Some(place) = reach(context, &job, &location).await?
+                && let Err(error) = context.surroundings.delete_savepoint(place).await
+            {
+                tracing::warn!(savepoint = savepoint.name_any(), location, %error, "could not delete a savepoint");
+                if in_time {
+                    return Ok(Action::requeue(BETWEEN));
+                }
+            }
         }
     }
     context.cluster.set_savepoint_finalizer(savepoint, false).await?;
     Ok(Action::await_change())
+}
+
+/// Whether a job that is there to stay has started from one of these.
+fn rests_on(job: &StreamJob, locations: &BTreeSet<String>) -> bool {
+    let status = job.status.as_ref().filter(|_| job.metadata.deletion_timestamp.is_none());
+    status.is_some_and(|status| starts(status).any(|location| locations.contains(location)))
+}
+
+/// Where there may be something that nobody needs once the object is gone.
+fn unwanted(savepoint: &Savepoint) -> BTreeSet<String> {
+    let Some(status) = &savepoint.status else { return BTreeSet::new() };
+    let all = status.attempted_locations.iter().chain(&status.location).cloned();
+    let is_kept = |location: &String| {
+        savepoint.spec.deletion_policy == DeletionPolicy::Retain && status.location.as_ref() == Some(location)
+    };
+    all.filter(|location| !is_kept(location)).collect()
 }

@@ -71,6 +71,11 @@ def other_statements_go_on_from_where_a_job_was_suspended(s):
             status = s.settled("rests", pods=3)
             assert status["revision"]["incarnation"] == incarnation, status
             assert status["revision"]["restoredFrom"] == stopped_with, status
+            until("of its savepoints the last is left", lambda: savepoint_topics(s, "rests") == [stopped_with])
+
+
+def savepoint_topics(s, job):
+    return [f"kafka:{topic}" for topic in s.kafka.topics(f"{s.namespace}.{job}.") if ".sp." in topic]
 
 
 @scenario

@@ -1,6 +1,7 @@
 //! The whole reconciliation against a model of the cluster: what users do to a job, undisturbed, and again with a fault at
 //! every single write.
 
+mod savepoints;
 mod world;
 
 use super::reconcile::Context;
@@ -79,6 +80,10 @@ impl Bench {
     fn round(&mut self) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let _ = runtime.block_on(self.operator.reconcile(NAMESPACE, NAME));
+        let savepoints = self.world.lock().savepoints.objects();
+        for savepoint in savepoints {
+            let _ = runtime.block_on(crate::savepoint::reconcile(&self.operator, &savepoint));
+        }
         let mut world = self.world.lock();
         if world.crashed {
             world.crashed = false;
@@ -97,7 +102,8 @@ impl Bench {
             self.round();
         }
         let world = self.world.lock();
-        panic!("never came true: {what}; pods {:?}, status {:#?}", world.pods(), world.status());
+        let savepoints = world.savepoints.objects();
+        panic!("never came true: {what}; pods {:?}, {savepoints:#?}, status {:#?}", world.pods(), world.status());
     }
 
     fn settle(&mut self, what: &str, revision: &str, pods: u32) {
@@ -114,9 +120,11 @@ impl Bench {
 fn life(bench: &mut Bench, case: &str) -> Vec<String> {
     let mut revisions = Vec::new();
     let mut settles = |bench: &mut Bench, step: &str, pods: u32| {
-        // Its volumes, too, are those of its pods and no others.
+        // Its volumes, too, are those of its pods and no others; and of copies there are the last, and what it started from.
         let volumes: Vec<u32> = (0..pods).collect();
-        bench.until(&format!("{step}{case}"), |world| is_settled(world, pods) && world.volumes() == volumes);
+        bench.until(&format!("{step}{case}"), |world| {
+            is_settled(world, pods) && world.volumes() == volumes && world.savepoints.copies() <= 2
+        });
         revisions.extend(bench.world.lock().revision());
     };
     settles(bench, "the first start", 4);
@@ -142,6 +150,7 @@ fn life(bench: &mut Bench, case: &str) -> Vec<String> {
     bench.until(&format!("deleted{case}"), |world| world.job.is_none());
     let world = bench.world.lock();
     assert!(!world.has_topics(), "{case}");
+    assert!(world.savepoints.copies() <= 1, "{case}: {} are left", world.savepoints.copies());
     assert!(world.violations.is_empty(), "{case}: {:?}", world.violations);
     revisions
 }

@@ -19,14 +19,16 @@ impl Surroundings for Shared {
     async fn create(&self, request: JobRequest) -> Outcome<String> {
         let mut world = self.lock();
         let restored = match &request.restore_from {
-            Some(location) => match world.savepoints.get(location) {
-                Some((_, position)) => Some(*position),
+            Some(location) => match world.savepoints.position(location) {
+                Some(position) => Some(position),
                 None => return Err(Trouble::Invalid(format!("there is no savepoint {location}"))),
             },
             None => None,
         };
         let incarnation = request.identity.incarnation;
-        world.incarnations.entry(incarnation).or_insert(Incarnation { restored, ..Incarnation::default() });
+        let identity = request.identity.clone();
+        let made = Incarnation { identity, position: 0, restored, generation: 0, ended: false, begun: false };
+        world.incarnations.entry(incarnation).or_insert(made);
         let parallelism = request.spec.parallelism.and_then(|tasks| u32::try_from(tasks).ok());
         let around = settings::Surroundings {
             identity: request.identity,
@@ -66,12 +68,19 @@ impl Surroundings for Shared {
         }
     }
 
-    async fn savepoint_size(&self, _: Place) -> Outcome<SavepointSize> {
-        Ok(SavepointSize { bytes: 0, parallelism: 1 })
+    async fn savepoint_size(&self, place: Place) -> Outcome<SavepointSize> {
+        match self.lock().savepoints.position(&place.location) {
+            Some(bytes) => Ok(SavepointSize { bytes, parallelism: 4 }),
+            None => Err(Trouble::Invalid(format!("there is no savepoint at {}", place.location))),
+        }
     }
 
-    async fn delete_savepoint(&self, _: Place) -> Outcome<()> {
-        Ok(())
+    async fn delete_savepoint(&self, place: Place) -> Outcome<()> {
+        let mut world = self.lock();
+        if world.crashed {
+            return Err(Trouble::Passing("this operator has ended".to_owned()));
+        }
+        world.request(|world| world.savepoints.remove(&place.location))
     }
 
     async fn delete_topics(&self, _: JobIdentity, _: KafkaSpec, _: ReadSecrets) -> Outcome<()> {
