@@ -88,11 +88,14 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
     }
 
     pub(crate) async fn read_secrets(&self, job: &StreamJob, named: &BTreeSet<String>) -> Result<ReadSecrets> {
-        let settled = job.status.as_ref().is_some_and(|status| status.operation.is_none());
+        let runs = |status: &StreamJobStatus| status.revision.is_some() && status.operation.is_none();
+        let settled = job.status.as_ref().is_some_and(runs);
         let key = format!("{named:?}");
         let known = self.recall(job, |memory| {
             let (at, of, read) = memory.secrets.as_ref()?;
-            (settled && *of == key && self.since(*at) < SECRETS_AGE).then(|| read.clone())
+            // With what did not get in nobody tries again.
+            let refused = memory.parallelism.as_ref().is_some_and(|(_, _, found)| found.is_err());
+            (settled && !refused && *of == key && self.since(*at) < SECRETS_AGE).then(|| read.clone())
         });
         if let Some(read) = known {
             return Ok(read);

@@ -8,7 +8,7 @@ use super::reconcile::Context;
 use crate::settings::Settings;
 use millrace_crds::StreamJob;
 use millrace_crds::status::Phase;
-use millrace_crds::stream_job::{CheckpointStorage, DeletionPolicy, DesiredState, RestoreFrom, UpgradeMode};
+use millrace_crds::stream_job::{CheckpointStorage, DeletionPolicy, DesiredState, KafkaTls, RestoreFrom, UpgradeMode};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -416,5 +416,35 @@ fn a_job_suspended_without_a_savepoint_has_to_resume_before_its_statements_chang
     bench.settle("resumed as it was", "2.2", 4);
     bench.world.lock().edit(|job| job.spec.sql = Some(sql("COUNT(*)")));
     bench.settle("changed", "3.1", 4);
+    bench.sound();
+}
+
+#[test]
+fn a_corrected_secret_lets_a_job_start_and_a_changed_one_is_seen() {
+    let mut bench = Bench::new();
+    let put = |bench: &Bench, value: &str| {
+        let entries = [("ca.crt".to_owned(), value.to_owned())].into();
+        bench.world.lock().secrets.insert("authority".to_owned(), entries);
+    };
+    let wants = |bench: &Bench, value: &str| {
+        bench.world.lock().password = Some(("authority".to_owned(), "ca.crt".to_owned(), value.to_owned()));
+    };
+    let tls = json!({"caSecretRef": {"name": "authority", "key": "ca.crt"}});
+    let tls: KafkaTls = serde_json::from_value(tls).expect("settings");
+    bench.world.lock().edit(|job| job.spec.kafka.tls = Some(tls));
+    put(&bench, "of a stranger");
+    wants(&bench, "ours");
+    let is_refused = |world: &World| world.status().conditions.iter().any(|c| c.reason == "TopicsUnavailable");
+    bench.until("it is said", is_refused);
+    put(&bench, "ours");
+    bench.until("it runs within a minute", |world| is_settled(world, 4));
+    assert!(bench.world.lock().now.as_second() < 1_800_000_060, "only at {}", bench.world.lock().now);
+    // Another one while it runs.
+    wants(&bench, "ours, renewed");
+    bench.until("it is said", is_refused);
+    put(&bench, "ours, renewed");
+    let told_at = bench.world.lock().now.as_second();
+    bench.until("it is seen", |world| !is_refused(world));
+    assert!(bench.world.lock().now.as_second() < told_at + 60, "only at {}", bench.world.lock().now);
     bench.sound();
 }

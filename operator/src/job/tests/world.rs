@@ -81,7 +81,9 @@ pub(super) struct World {
     cached: Option<StreamJob>,
     version: u64,
     config_maps: BTreeMap<String, BTreeMap<String, String>>,
-    secrets: BTreeMap<String, BTreeMap<String, String>>,
+    pub(super) secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// What Kafka lets in: the value of this key of this Secret.
+    pub(super) password: Option<(String, String, String)>,
     set: Option<Value>,
     /// Of the last one that was made.
     set_uid: u64,

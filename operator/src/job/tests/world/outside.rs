@@ -12,8 +12,14 @@ use millrace_planner::plan::Plan;
 
 impl Surroundings for Shared {
     async fn parallelism(&self, request: JobRequest) -> Outcome<u32> {
+        let world = self.lock();
+        if let Some((secret, key, password)) = &world.password
+            && request.secrets.0.get(secret).and_then(|entries| entries.get(key)) != Some(password)
+        {
+            return Err(Trouble::Invalid("Kafka does not let the job in".to_owned()));
+        }
         let asked = request.spec.parallelism.and_then(|tasks| u32::try_from(tasks).ok());
-        Ok(asked.unwrap_or(self.lock().partitions))
+        Ok(asked.unwrap_or(world.partitions))
     }
 
     async fn create(&self, request: JobRequest) -> Outcome<String> {
