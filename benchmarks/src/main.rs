@@ -337,10 +337,17 @@ fn measure_commits(commits: Commits) -> Result<()> {
     let (millrace_binary, testbed) = (found(&commits.millrace)?, Testbed::new()?);
     let experiment = commits::Experiment { topic: &topic, runs: commits.runs, millrace_binary, testbed: &testbed };
     for query in &commits.queries {
-        let commits::Throughput { often, rarely } = experiment.run(query)?;
-        let cost = (1.0 - often / rarely) * 100.0;
+        let compared = experiment.run(query)?;
+        let (often, rarely) = (compared.often, compared.rarely);
         println!(
-            "commits: {query} every 500 ms {often:.0} events/s, every 10 s {rarely:.0} events/s, cost {cost:.1} %"
+            "commits: {query} every 500 ms {:.0} events/s, every 10 s {:.0} events/s, cost {:.1} %; \
+             {:.3} and {:.3} CPU-s per million, broker included, cost {:.1} %",
+            often.events_per_second,
+            rarely.events_per_second,
+            compared.cost(),
+            often.cpu_seconds,
+            rarely.cpu_seconds,
+            compared.cost_of_cpu()
         );
     }
     Ok(())
