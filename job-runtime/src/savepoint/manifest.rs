@@ -109,9 +109,9 @@ impl Manifest {
             }
             return storage.remove(&[]).map(|()| true);
         }
-        let names = match storage.get(MANIFEST)? {
-            Some(_) => {
-                let files = Self::read(storage)?.tasks.into_iter().flat_map(|task| task.files);
+        let names = match Self::find(storage)? {
+            Some(manifest) => {
+                let files = manifest.tasks.into_iter().flat_map(|task| task.files);
                 std::iter::once(MANIFEST.to_owned()).chain(files.map(|file| file.path)).collect()
             }
             None => storage.names()?,
@@ -132,20 +132,26 @@ impl Manifest {
 
     /// Reads it from a savepoint's place.
     pub fn read(storage: &Storage) -> Result<Self> {
-        let location = storage.location();
-        let text = storage.get(MANIFEST)?.ok_or_else(|| {
+        Self::find(storage)?.ok_or_else(|| {
+            let location = storage.location();
             Error::user_fault(format!(
                 "{location} has no {MANIFEST}: it is no savepoint, or one that was not completed; name the folder or the \
                  topic that the savepoint is in"
             ))
-        })?;
+        })
+    }
+
+    /// The same; None where there is none.
+    fn find(storage: &Storage) -> Result<Option<Self>> {
+        let Some(text) = storage.get(MANIFEST)? else { return Ok(None) };
+        let location = storage.location();
         let unreadable = |why: String| Error::user_fault(format!("{MANIFEST} in {location} can't be read: {why}"));
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| unreadable(e.to_string()))?;
         if value["format"] != FORMAT {
             let why = format!("its format is {}, this version of Millrace reads {FORMAT}", value["format"]);
             return Err(unreadable(format!("{why}: use the version that wrote it, {}", value["writtenBy"])));
         }
-        serde_json::from_value(value).map_err(|e| unreadable(e.to_string()))
+        serde_json::from_value(value).map(Some).map_err(|e| unreadable(e.to_string()))
     }
 }
 
