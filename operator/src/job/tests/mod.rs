@@ -164,6 +164,11 @@ fn a_job_lives_through_what_users_do_to_it() {
 /// one further where an attempt was given up.
 #[test]
 fn a_fault_at_any_write_delays_and_harms_nothing() {
+    with_a_fault_at_any_write(|bench, case| drop(life(bench, case)));
+}
+
+/// Lives a life undisturbed, and again for each fault at each of its writes.
+fn with_a_fault_at_any_write(life: impl Fn(&mut Bench, &str) + Copy + Send) {
     let mut bench = Bench::new();
     life(&mut bench, "");
     let writes = bench.world.lock().writes;

@@ -1,7 +1,7 @@
 //! `Savepoint` objects beside a job that runs: each gets its one copy, which goes with it, whatever goes wrong in between.
 
-use super::world::{FAULTS, Fault};
-use super::{Bench, NAMESPACE, is_settled, sql};
+use super::world::Fault;
+use super::{Bench, NAMESPACE, is_settled, sql, with_a_fault_at_any_write};
 use kube::ResourceExt;
 use millrace_crds::Savepoint;
 use millrace_crds::savepoint::{SavepointPhase, SavepointSpec};
@@ -92,20 +92,7 @@ fn a_savepoint_is_made_kept_and_deleted_as_its_object_says() {
 
 #[test]
 fn a_fault_at_any_write_makes_no_savepoint_that_is_nobodys() {
-    let mut bench = Bench::new();
-    life_of_savepoints(&mut bench, "");
-    let writes = bench.world.lock().writes;
-    std::thread::scope(|threads| {
-        for fault in FAULTS {
-            threads.spawn(move || {
-                for at in 1..=writes {
-                    let mut bench = Bench::new();
-                    bench.world.lock().fault = Some((at, fault));
-                    life_of_savepoints(&mut bench, &format!(" with {fault:?} at write {at}"));
-                }
-            });
-        }
-    });
+    with_a_fault_at_any_write(life_of_savepoints);
 }
 
 /// An operator that comes after one that ended looks for the copy first, and makes no second one.

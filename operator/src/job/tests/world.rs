@@ -15,6 +15,7 @@ use crate::surroundings::{Outcome, Trouble};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use millrace_crds::StreamJob;
 use millrace_crds::status::StreamJobStatus;
 use millrace_job_runtime::job::JobIdentity;
@@ -210,6 +211,20 @@ impl World {
         self.version += 1;
         job.metadata.resource_version = Some(self.version.to_string());
         self.job = Some(job);
+    }
+
+    /// Changes a job that nobody has changed since; it goes with its last finalizer.
+    fn update(&mut self, seen: &StreamJob, change: impl FnOnce(&mut StreamJob)) -> Result<StreamJob> {
+        let mut current = self.job.clone().ok_or_else(|| ClusterError::Conflict("gone".to_owned()))?;
+        if current.metadata.resource_version != seen.metadata.resource_version {
+            return Err(ClusterError::Conflict("another version".to_owned()));
+        }
+        change(&mut current);
+        let goes = current.metadata.deletion_timestamp.is_some() && current.finalizers().is_empty();
+        self.put(current);
+        let written = self.job.clone().expect("it was put");
+        self.job.take_if(|_| goes);
+        Ok(written)
     }
 
     /// Somebody changes the spec.

@@ -23,31 +23,12 @@ impl Cluster for Shared {
     }
 
     async fn write_status(&self, job: &StreamJob, status: &StreamJobStatus) -> Result<StreamJob> {
-        self.write(|world| {
-            let Some(mut current) = world.job.clone() else { return Err(ClusterError::Conflict("gone".to_owned())) };
-            if current.metadata.resource_version != job.metadata.resource_version {
-                return Err(ClusterError::Conflict("another version".to_owned()));
-            }
-            current.status = Some(status.clone());
-            world.put(current);
-            Ok(world.job.clone().expect("it was put"))
-        })
+        self.write(|world| world.update(job, |current| current.status = Some(status.clone())))
     }
 
     async fn set_finalizer(&self, job: &StreamJob, present: bool) -> Result<StreamJob> {
-        self.write(|world| {
-            let Some(mut current) = world.job.clone() else { return Err(ClusterError::Conflict("gone".to_owned())) };
-            if current.metadata.resource_version != job.metadata.resource_version {
-                return Err(ClusterError::Conflict("another version".to_owned()));
-            }
-            current.metadata.finalizers = present.then(|| vec![names::FINALIZER.to_owned()]);
-            let gone = !present && current.metadata.deletion_timestamp.is_some();
-            world.put(current.clone());
-            if gone {
-                world.job = None;
-            }
-            Ok(world.job.clone().unwrap_or(current))
-        })
+        let finalizers = present.then(|| vec![names::FINALIZER.to_owned()]);
+        self.write(|world| world.update(job, |current| current.metadata.finalizers = finalizers))
     }
 
     async fn children(&self, _: &str, job: &str, _: Freshness) -> Result<Children> {

@@ -85,7 +85,8 @@ impl Savepoints {
 
     /// Places in which something is that was made for an object of this UID.
     pub(in super::super) fn copies_for(&self, uid: &str) -> Vec<&str> {
-        self.copies.keys().map(String::as_str).filter(|location| location.contains(uid)).collect()
+        let named = format!(".{uid}-");
+        self.copies.keys().map(String::as_str).filter(|location| location.contains(&named)).collect()
     }
 }
 
