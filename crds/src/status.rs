@@ -34,8 +34,8 @@ pub struct StreamJobStatus {
     /// The savepoint that a suspended job stopped with: what other statements, or another parallelism, go on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_with: Option<String>,
-    /// Where the operator made savepoints to upgrade or suspend the job, or began to. All but `lastSavepoint` are deleted
-    /// once the job runs stable.
+    /// Where the operator made savepoints to upgrade or suspend the job, or began to. All but `lastSavepoint`, and what
+    /// the job has started from, are deleted once it runs stable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_savepoints: Vec<String>,
     /// How a pod last came to its state.
