@@ -3,6 +3,7 @@
 
 use super::{Change, StateChanges};
 use crate::error::Result;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeSet;
 
 /// To be applied in this order: first `prefixes` are deleted, then `keys` are put (or deleted, where None).
@@ -12,48 +13,49 @@ pub(super) struct Coalesced<'a> {
     pub(super) keys: Vec<(&'a [u8], Option<&'a [u8]>)>,
 }
 
-/// A key as it was changed, and as how many changes came before.
-type Numbered<'a> = (&'a [u8], u32, Option<&'a [u8]>);
-
 impl<'a> Coalesced<'a> {
     /// Of changes in the order in which they came.
     pub(super) fn of(all: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
-        let (mut keys, mut prefixes) = (Vec::<Numbered<'a>>::new(), Vec::new());
-        let mut number = 0;
-        for changes in all {
-            for change in StateChanges::parse(changes) {
-                match change? {
-                    Change::Put(key, value) => keys.push((key, number, Some(value))),
-                    Change::Delete(key) => keys.push((key, number, None)),
-                    Change::DeletePrefix(prefix) => prefixes.push((prefix, number)),
+        let made = all.into_iter().flat_map(StateChanges::parse).collect::<Result<Vec<Change<'a>>>>()?;
+        let (mut deleted, mut last) = (DeletedPrefixes::default(), HashMap::new());
+        // From the last one on, what doesn't count any more is known when it comes, and is never sorted.
+        for change in made.into_iter().rev() {
+            let (key, value) = match change {
+                Change::Put(key, value) => (key, Some(value)),
+                Change::Delete(key) => (key, None),
+                Change::DeletePrefix(prefix) => {
+                    deleted.insert(prefix);
+                    continue;
                 }
-                number += 1;
+            };
+            if !deleted.contain(key) {
+                last.entry(key).or_insert(value);
             }
         }
-        // Sorting what lies side by side takes half of what a tree takes that is filled one by one.
-        keys.sort_unstable_by_key(|&(key, number, _)| (key, number));
-        for &(prefix, number) in &prefixes {
-            forget(&mut keys, prefix, number);
-        }
-        let last = |(at, change): (usize, &Numbered<'a>)| {
-            let (key, number, value) = *change;
-            let followed = keys.get(at + 1).is_some_and(|next| next.0 == key);
-            (!followed && number != FORGOTTEN).then_some((key, value))
-        };
-        let keys = keys.iter().enumerate().filter_map(last).collect();
-        Ok(Self { prefixes: prefixes.into_iter().map(|(prefix, _)| prefix).collect(), keys })
+        let mut keys: Vec<_> = last.into_iter().collect();
+        keys.sort_unstable_by_key(|&(key, _)| key);
+        Ok(Self { prefixes: deleted.prefixes.into_iter().collect(), keys })
     }
 }
 
-/// The number of a change that counts no more.
-const FORGOTTEN: u32 = u32::MAX;
+#[derive(Default)]
+struct DeletedPrefixes<'a> {
+    prefixes: HashSet<&'a [u8]>,
+    /// How long they are: few lengths, since those of a table are made alike.
+    lengths: Vec<usize>,
+}
 
-/// Forgets what was changed below a prefix before that was deleted. `keys` are in their order.
-fn forget(keys: &mut [Numbered<'_>], prefix: &[u8], deleted_at: u32) {
-    let from = keys.partition_point(|change| change.0 < prefix);
-    let below = keys[from..].iter_mut().take_while(|change| change.0.starts_with(prefix));
-    for change in below.filter(|change| change.1 < deleted_at) {
-        change.1 = FORGOTTEN;
+impl<'a> DeletedPrefixes<'a> {
+    fn insert(&mut self, prefix: &'a [u8]) {
+        self.prefixes.insert(prefix);
+        if !self.lengths.contains(&prefix.len()) {
+            self.lengths.push(prefix.len());
+        }
+    }
+
+    /// Whether a key begins with one of them.
+    fn contain(&self, key: &[u8]) -> bool {
+        self.lengths.iter().any(|&length| key.get(..length).is_some_and(|prefix| self.prefixes.contains(prefix)))
     }
 }
 
