@@ -4,8 +4,8 @@
 # stops what it started. `make bench` calls it. Set in the environment:
 #
 #   QUERIES      which queries, default all: q0 q1 q2 q12 tumble hop q0-kafka hop-kafka
-#   EVENTS       how many events, default 10000000
-#   RUNS         runs per query on Millrace, default 3; the median counts
+#   EVENTS       how many events, default 10000000, with COMMITS=1 twice as many
+#   RUNS         runs per query on Millrace, default 3, with COMMITS=1 5 pairs; the median counts
 #   FLINK_RUNS   the same for Flink, default 1, after a warm-up
 #   FLINK=0      without Flink; FLINK_ONLY=1 without Millrace
 #   LATENCY=1    measures latency instead, at RATE records a second (50000)
@@ -42,7 +42,7 @@ if [ "${COMMITS:-0}" = 1 ]; then
   build millrace-cli millrace-benchmarks
   read -ra queries <<<"${QUERIES:-q0-kafka hop-kafka}"
   exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" commits --millrace "$binaries/millrace" \
-    --events "${EVENTS:-10000000}" --runs "${RUNS:-3}" "${queries[@]}"
+    --events "${EVENTS:-20000000}" --runs "${RUNS:-5}" "${queries[@]}"
 fi
 
 if [ "${EXCHANGE:-0}" = 1 ]; then

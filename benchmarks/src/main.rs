@@ -184,8 +184,8 @@ struct Commits {
     /// Queries to run
     #[arg(required = true, value_parser = query::known)]
     queries: Vec<String>,
-    /// Runs of each query at each interval, of which the median counts
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Pairs of runs of each query, one at each interval, of which the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// The binary to measure
     #[arg(long, value_name = "FILE", default_value = "target/release/millrace")]
@@ -344,10 +344,10 @@ fn measure_commits(commits: Commits) -> Result<()> {
              {:.3} and {:.3} CPU-s per million, broker included, cost {:.1} %",
             often.events_per_second,
             rarely.events_per_second,
-            compared.cost(),
+            compared.cost,
             often.cpu_seconds,
             rarely.cpu_seconds,
-            compared.cost_of_cpu()
+            compared.cost_of_cpu
         );
     }
     Ok(())

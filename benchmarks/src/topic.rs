@@ -151,7 +151,10 @@ pub(crate) fn consumer(bootstrap_servers: &str) -> Result<BaseConsumer> {
 }
 
 pub(crate) fn create(bootstrap_servers: &str, topic: &str, partitions: u64) -> Result<()> {
-    let new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+    // What is deleted goes at once: else it is still written to the disk while the next run is measured.
+    let new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(1))
+        .set("retention.ms", "-1")
+        .set("file.delete.delay.ms", "0");
     // A topic of this name that was just deleted may still be on its way out.
     let deadline = Instant::now() + TIMEOUT;
     loop {
