@@ -33,7 +33,7 @@ pub(crate) struct Speed {
     pub(crate) cpu_seconds: f64,
 }
 
-/// Medians.
+/// Of the pairs, each figure the middle one.
 pub(crate) struct Comparison {
     pub(crate) often: Speed,
     pub(crate) rarely: Speed,
@@ -47,12 +47,11 @@ impl Experiment<'_> {
         let mut pairs = Vec::new();
         for run in 0..WARM_UP + self.runs {
             let measure = |interval| self.measure(query, interval, run);
-            let (often, rarely) = match run % 2 {
-                0 => (measure(OFTEN)?, measure(RARELY)?),
-                _ => {
-                    let rarely = measure(RARELY)?;
-                    (measure(OFTEN)?, rarely)
-                }
+            let (often, rarely) = if run % 2 == 0 {
+                (measure(OFTEN)?, measure(RARELY)?)
+            } else {
+                let rarely = measure(RARELY)?;
+                (measure(OFTEN)?, rarely)
             };
             if run >= WARM_UP {
                 pairs.push((often, rarely));
