@@ -40,7 +40,7 @@ fi
 
 if [ "${COMMITS:-0}" = 1 ]; then
   build millrace-cli millrace-benchmarks
-  read -ra queries <<<"${QUERIES:-q0-kafka hop-kafka}"
+  read -ra queries <<<"${QUERIES:-tumble hop}"
   exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" commits --millrace "$binaries/millrace" \
     --events "${EVENTS:-20000000}" --runs "${RUNS:-5}" "${queries[@]}"
 fi

@@ -3,11 +3,12 @@
 //! of which every other one begins with the other side, so that what changes on the machine meanwhile changes both; the
 //! cost is that of the middle pair. Pairs before them do not count: the broker compiles its own code meanwhile.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::engine::millrace::Millrace;
+use crate::engine::millrace::{Finished, Millrace};
 use crate::engine::running;
 use crate::query::{self, Parameters};
 use crate::testbed::Testbed;
@@ -31,6 +32,8 @@ pub(crate) struct Speed {
     pub(crate) events_per_second: f64,
     /// For a million events, the broker's included.
     pub(crate) cpu_seconds: f64,
+    /// How often it did commit: a transaction that is full ends before its interval does.
+    pub(crate) commits: f64,
 }
 
 /// Of the pairs, each figure the middle one.
@@ -38,8 +41,15 @@ pub(crate) struct Comparison {
     pub(crate) often: Speed,
     pub(crate) rarely: Speed,
     /// By how much frequent commits are slower, in percent.
-    pub(crate) cost: f64,
-    pub(crate) cost_of_cpu: f64,
+    pub(crate) cost: Middle,
+    pub(crate) cost_of_cpu: Middle,
+}
+
+/// The middle one of several values, and bounds that the median of all there could be is between, 19 times of 20.
+pub(crate) struct Middle {
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Experiment<'_> {
@@ -57,10 +67,11 @@ impl Experiment<'_> {
                 pairs.push((often, rarely));
             }
         }
-        let of = |value: &dyn Fn(&(Speed, Speed)) -> f64| median(pairs.iter().map(value).collect());
+        let of = |value: &dyn Fn(&(Speed, Speed)) -> f64| Middle::of(pairs.iter().map(value).collect());
         let medians = |side: fn(&(Speed, Speed)) -> Speed| Speed {
-            events_per_second: of(&|pair| side(pair).events_per_second),
-            cpu_seconds: of(&|pair| side(pair).cpu_seconds),
+            events_per_second: of(&|pair| side(pair).events_per_second).value,
+            cpu_seconds: of(&|pair| side(pair).cpu_seconds).value,
+            commits: of(&|pair| side(pair).commits).value,
         };
         Ok(Comparison {
             often: medians(|(often, _)| *often),
@@ -88,18 +99,46 @@ impl Experiment<'_> {
             topic::delete(servers, &name)?;
         }
         topic::delete_all(servers, &format!("default.{name}."))?;
-        let (cost, events) = (cost?, self.topic.events as f64);
+        let (Finished { cost, commits }, events) = (cost?, self.topic.events as f64);
         let cpu_seconds = (cost.cpu_seconds + broker) * 1e6 / events;
         let events_per_second = events / cost.seconds;
         let counts = if run < WARM_UP { ", before it counts" } else { "" };
         eprintln!(
-            "{query}, commits every {interval}{counts}: {events_per_second:.0} events/s, {cpu_seconds:.3} CPU-s per million"
+            "{query}, commits every {interval}{counts}: {events_per_second:.0} events/s, {cpu_seconds:.3} CPU-s per million, \
+             {commits} commits"
         );
-        Ok(Speed { events_per_second, cpu_seconds })
+        Ok(Speed { events_per_second, cpu_seconds, commits: commits as f64 })
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+impl Middle {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let count = values.len();
+        // The number of values below the median is binomial; this is how far it is from half of them, 19 times of 20.
+        let off = 0.5 * 1.96 * (count as f64).sqrt();
+        let low = ((count as f64 - 1.0) / 2.0 - off).floor().max(0.0) as usize;
+        Self { value: values[count / 2], low: values[low], high: values[count - 1 - low] }
+    }
+}
+
+impl fmt::Display for Middle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} % (95 %: {:.1} to {:.1})", self.value, self.low, self.high)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_has_bounds_that_get_narrower_with_more_values() {
+        let of = |count: u32| Middle::of((0..count).rev().map(f64::from).collect());
+        let few = of(5);
+        assert_eq!((few.low, few.value, few.high), (0.0, 2.0, 4.0));
+        // As in tables of the sign test: the 8th and the 18th of 25.
+        let many = of(25);
+        assert_eq!((many.low, many.value, many.high), (7.0, 12.0, 17.0));
+    }
 }

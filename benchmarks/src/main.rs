@@ -340,10 +340,12 @@ fn measure_commits(commits: Commits) -> Result<()> {
         let compared = experiment.run(query)?;
         let (often, rarely) = (compared.often, compared.rarely);
         println!(
-            "commits: {query} every 500 ms {:.0} events/s, every 10 s {:.0} events/s, cost {:.1} %; \
-             {:.3} and {:.3} CPU-s per million, broker included, cost {:.1} %",
+            "commits: {query} every 500 ms {:.0} events/s ({} commits), every 10 s {:.0} events/s ({} commits), cost {}; \
+             {:.3} and {:.3} CPU-s per million, broker included, cost {}",
             often.events_per_second,
+            often.commits,
             rarely.events_per_second,
+            rarely.commits,
             compared.cost,
             often.cpu_seconds,
             rarely.cpu_seconds,

@@ -42,6 +42,12 @@ pub(super) fn worker(binary: &Path, folder: &Path, ordinal: u32, replicas: u32, 
     writing_to(command, log)
 }
 
+/// A run that came to the end of its input.
+pub(crate) struct Finished {
+    pub(crate) cost: Cost,
+    pub(crate) commits: u64,
+}
+
 impl Millrace<'_> {
     /// Runs a file of statements until its input ends, in a folder of its own that goes afterwards.
     pub(crate) fn run(&self, sql: &str, bootstrap_servers: &str) -> Result<Cost> {
@@ -100,13 +106,17 @@ impl Millrace<'_> {
     }
 
     /// Runs a manifest until its input ends, in a folder of its own.
-    pub(crate) fn run_manifest(&self, manifest: &str, bootstrap_servers: &str) -> Result<Cost> {
+    pub(crate) fn run_manifest(&self, manifest: &str, bootstrap_servers: &str) -> Result<Finished> {
         let folder = self.testbed.folder_for_a_run()?;
         let (manifest_file, log_file) = (folder.path().join("job.yaml"), folder.path().join("millrace.log"));
         fs::write(&manifest_file, manifest)?;
         let mut command = command(self.binary, folder.path(), bootstrap_servers, &log_file)?;
         command.arg("--bounded").arg(&manifest_file);
-        self.measure(command, &log_file, Instant::now())
+        let cost = self.measure(command, &log_file, Instant::now())?;
+        let log = fs::read_to_string(&log_file)?;
+        let commits =
+            commits(&log).with_context(|| format!("it does not say how often it committed; its log:\n{log}"))?;
+        Ok(Finished { cost, commits })
     }
 
     fn measure(&self, mut command: Command, log_file: &Path, started: Instant) -> Result<Cost> {
@@ -117,6 +127,12 @@ impl Millrace<'_> {
         ensure!(usage.status.success(), "millrace failed ({}); its log:\n{}", usage.status, log());
         Ok(Cost { seconds: usage.seconds, cpu_seconds: usage.cpu_seconds, peak_memory_bytes: usage.peak_memory_bytes })
     }
+}
+
+/// From the last line of progress.
+fn commits(log: &str) -> Option<u64> {
+    let last = log.lines().rev().find(|line| line.contains(" finished: "))?;
+    last.strip_suffix(" commits")?.rsplit(' ').next()?.replace(',', "").parse().ok()
 }
 
 pub(super) fn writing_to(mut command: Command, log_file: &Path) -> Result<Command> {
