@@ -3,9 +3,9 @@
 # starts Kafka, fills the topic of events once, measures Millrace and Flink one after the other, and
 # stops what it started. `make bench` calls it. Set in the environment:
 #
-#   QUERIES      which queries, default all: q0 q1 q2 q12 tumble hop q0-kafka hop-kafka
+#   QUERIES      which queries, default all: q0 q1 q2 q12 tumble hop q0-kafka hop-kafka; with COMMITS=1 tumble hop
 #   EVENTS       how many events, default 10000000, with COMMITS=1 twice as many
-#   RUNS         runs per query on Millrace, default 3, with COMMITS=1 5 pairs; the median counts
+#   RUNS         runs per query on Millrace, default 3, with COMMITS=1 9 pairs, at least 6; the median counts
 #   FLINK_RUNS   the same for Flink, default 1, after a warm-up
 #   FLINK=0      without Flink; FLINK_ONLY=1 without Millrace
 #   LATENCY=1    measures latency instead, at RATE records a second (50000)
@@ -42,7 +42,7 @@ if [ "${COMMITS:-0}" = 1 ]; then
   build millrace-cli millrace-benchmarks
   read -ra queries <<<"${QUERIES:-tumble hop}"
   exec "$testbed/kafka/run.sh" "$binaries/millrace-bench" commits --millrace "$binaries/millrace" \
-    --events "${EVENTS:-20000000}" --runs "${RUNS:-5}" "${queries[@]}"
+    --events "${EVENTS:-20000000}" --runs "${RUNS:-9}" "${queries[@]}"
 fi
 
 if [ "${EXCHANGE:-0}" = 1 ]; then

@@ -1,7 +1,7 @@
 //! What frequent commits cost: the throughput of a query with commits every 500 ms, against the same with commits
 //! every 10 s, and the CPU that both sides take for it, which differs less from run to run. The runs take turns, in pairs
 //! of which every other one begins with the other side, so that what changes on the machine meanwhile changes both; the
-//! cost is that of the middle pair. Pairs before them do not count: the broker compiles its own code meanwhile.
+//! cost is that of the middle pair, with bounds that say how much chance is in it. Pairs before them do not count: the broker compiles its own code meanwhile.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -45,7 +45,8 @@ pub(crate) struct Comparison {
     pub(crate) cost_of_cpu: Middle,
 }
 
-/// The middle one of several values, and bounds that the median of all there could be is between, 19 times of 20.
+/// The middle one of several values, and bounds that the median of all there could be is between, 19 times of 20: six
+/// values are the fewest that can say so.
 pub(crate) struct Middle {
     pub(crate) value: f64,
     pub(crate) low: f64,
@@ -135,8 +136,8 @@ mod tests {
     #[test]
     fn the_middle_has_bounds_that_get_narrower_with_more_values() {
         let of = |count: u32| Middle::of((0..count).rev().map(f64::from).collect());
-        let few = of(5);
-        assert_eq!((few.low, few.value, few.high), (0.0, 2.0, 4.0));
+        let few = of(6);
+        assert_eq!((few.low, few.value, few.high), (0.0, 3.0, 5.0));
         // As in tables of the sign test: the 8th and the 18th of 25.
         let many = of(25);
         assert_eq!((many.low, many.value, many.high), (7.0, 12.0, 17.0));

@@ -185,7 +185,7 @@ struct Commits {
     #[arg(required = true, value_parser = query::known)]
     queries: Vec<String>,
     /// Pairs of runs of each query, one at each interval, of which the median counts
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(6..))]
     runs: u32,
     /// The binary to measure
     #[arg(long, value_name = "FILE", default_value = "target/release/millrace")]

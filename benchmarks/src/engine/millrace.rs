@@ -115,7 +115,7 @@ impl Millrace<'_> {
         let cost = self.measure(command, &log_file, Instant::now())?;
         let log = fs::read_to_string(&log_file)?;
         let commits =
-            commits(&log).with_context(|| format!("it does not say how often it committed; its log:\n{log}"))?;
+            commits(&log).with_context(|| format!("it does not say how often it committed:\n{}", tail(&log)))?;
         Ok(Finished { cost, commits })
     }
 
@@ -139,4 +139,17 @@ pub(super) fn writing_to(mut command: Command, log_file: &Path) -> Result<Comman
     let log = File::create(log_file).with_context(|| format!("making {}", log_file.display()))?;
     command.stdout(log.try_clone()?).stderr(log);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commits_are_those_of_the_last_line_of_progress() {
+        let running = "t  INFO running: 5 events/s, 1,200 in, 3 out, lag 7, 900 commits\n";
+        let finished = "t  INFO finished: 0 events/s, 20,000 in, 5 out, lag 0, 1,017 commits\n";
+        assert_eq!(commits(&format!("{running}{finished}t  INFO the input has ended\n")), Some(1017));
+        assert_eq!(commits(running), None);
+    }
 }
