@@ -3,9 +3,10 @@
 //! arithmetic with offsets of the log's end.
 //!
 //! In this order: scan the logs, uncommitted records too, for claims; stand down before a higher
-//! generation; wait while another process in the same place still commits; fence every earlier claimer;
-//! register; claim; replay. A claim that turns up between the scan and one's own was written by somebody
-//! who is not fenced yet: fence it and claim again.
+//! generation; wait while another process in the same place still commits; read what is committed, while
+//! whoever has the tasks goes on; fence every earlier claimer; register; claim; replay the rest. A claim that
+//! turns up between the scan and one's own was written by somebody who is not fenced yet: fence it and claim
+//! again.
 
 use crate::assignment::Assignment;
 use crate::error::{ProtocolError, Result};
@@ -36,6 +37,8 @@ pub enum Event {
     Watched {
         grew: bool,
     },
+    /// The replay has come to where the logs ended meanwhile.
+    HasReadAhead,
     Fenced,
     Registered,
     /// The transaction with the claims is committed, beyond doubt.
@@ -48,6 +51,9 @@ pub enum Effect {
     Scan,
     /// Another process holds this place: look for some seconds whether it still writes. Meanwhile the replay may begin.
     Watch { holder: String },
+    /// Begin the replay, or go on with it, to the present ends of the logs. From the fencing on nobody works on the tasks
+    /// until their state is restored: it should be there by then but for a rest.
+    ReadAhead,
     /// Register these transactional ids, so that whoever has them can't commit any more.
     Fence { ids: BTreeSet<String> },
     /// Register the worker's own transactional id.
@@ -183,7 +189,8 @@ impl StartMachine {
         match event {
             Event::Scanned => self.watch(),
             Event::Watched { grew: true } => vec![Effect::Scan],
-            Event::Watched { grew: false } => self.fence(),
+            Event::Watched { grew: false } => vec![Effect::ReadAhead],
+            Event::HasReadAhead => self.fence(),
             Event::Fenced if self.registered => self.claim(),
             Event::Fenced => vec![Effect::Register],
             Event::Registered => {
@@ -207,7 +214,7 @@ impl StartMachine {
                 self.watched = foreign;
                 vec![Effect::Watch { holder }]
             }
-            _ => self.fence(),
+            _ => vec![Effect::ReadAhead],
         }
     }
 
@@ -304,6 +311,8 @@ mod tests {
         log: Vec<LogRecord<'static>>,
         fenced: Vec<BTreeSet<String>>,
         watched: Vec<String>,
+        /// Appended once we have read ahead.
+        meanwhile: Vec<LogRecord<'static>>,
         /// Appended right before our first claim.
         between: Vec<LogRecord<'static>>,
     }
@@ -354,6 +363,14 @@ mod tests {
                     Effect::Watch { holder } => {
                         self.watched.push(holder);
                         machine.step(Event::Watched { grew: false })
+                    }
+                    Effect::ReadAhead => {
+                        while read < self.log.len() {
+                            machine.replayed(0, read as i64, &self.log[read])?;
+                            read += 1;
+                        }
+                        self.log.append(&mut self.meanwhile);
+                        machine.step(Event::HasReadAhead)
                     }
                     Effect::Fence { ids } => {
                         self.fenced.push(ids);
@@ -441,7 +458,8 @@ mod tests {
         log.push(commit(1, 1));
         assert_eq!(scan(&log), watch, "it writes");
         log.push(commit(0, 2));
-        assert_eq!(scan(&log), [Effect::Fence { ids: ids(&["job.1.0"]) }]);
+        assert_eq!(scan(&log), [Effect::ReadAhead]);
+        assert_eq!(machine.step(Event::HasReadAhead), [Effect::Fence { ids: ids(&["job.1.0"]) }]);
     }
 
     #[test]
@@ -477,6 +495,18 @@ mod tests {
         let machine = model.start().unwrap();
         assert_eq!(model.fenced, [ids(&["job.1.0"])]);
         assert_eq!(machine.claims()[&0], 3, "the second claim, after fencing");
+    }
+
+    #[test]
+    fn whoever_claims_while_we_read_ahead_is_fenced_and_what_it_commits_counts() {
+        let meanwhile = vec![claim_of(1, "slow"), commit(2, 2)];
+        let log = vec![claim_of(1, "old"), commit(0, 1)];
+        let mut model = Model { log, meanwhile, ..Model::default() };
+        let mut machine = model.start().unwrap();
+        let id = ids(&["job.1.0"]);
+        assert_eq!(model.fenced, [id.clone(), id], "again, though it is the same id");
+        assert_eq!(machine.claims()[&0], 5, "the second claim");
+        assert_eq!(machine.take_rest(0).unwrap().applied.commit.sequence, 2);
     }
 
     #[test]

@@ -190,6 +190,7 @@ impl<'a> Start<'a> {
             effects = match effect {
                 Effect::Scan => self.scan()?,
                 Effect::Watch { holder } => self.watch(&holder, apply)?,
+                Effect::ReadAhead => self.read_ahead(apply)?,
                 Effect::Fence { ids } => self.fence(ids)?,
                 Effect::Register => self.register()?,
                 Effect::Claim(claim) => self.claim(claim)?,
@@ -223,6 +224,14 @@ impl<'a> Start<'a> {
             tracing::warn!(%holder, "this worker's place is held by another process that still commits; waiting for it to end");
         }
         Ok(self.machine.step(Event::Watched { grew }))
+    }
+
+    /// Whoever has the tasks goes on meanwhile.
+    fn read_ahead(&mut self, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
+        while !self.replay.as_ref().is_some_and(LogReader::has_ended) {
+            self.replay_some(apply)?;
+        }
+        Ok(self.machine.step(Event::HasReadAhead))
     }
 
     /// Some at a time: a log that was last cut many generations ago names their workers one by one, and each takes a client

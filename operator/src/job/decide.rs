@@ -43,6 +43,8 @@ pub enum Action {
     Prepare { target: Revision, from: Origin },
     /// Have the pods of a revision, and no others.
     Run { revision: Revision },
+    /// Have them in places where there is no pod yet; elsewhere those of the revision before go on.
+    RunBeside { revision: Revision },
 }
 
 /// Whose statements and settings a revision gets.
@@ -83,6 +85,9 @@ const SUSPEND_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// The same before an upgrade is given up.
 const UPGRADE_ATTEMPTS: u32 = 5;
 const UPGRADE_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// For how much of the time in which a revision has to be stable pods of the one before go on beside its new ones: a half.
+/// They may have what these lack, as the memory of a node.
+const BESIDE: i64 = 2;
 
 pub fn decide(situation: &Situation<'_>) -> Decision {
     match &situation.status.operation {
@@ -379,6 +384,10 @@ impl Situation<'_> {
         if self.is_late(operation) {
             return self.not_stable(operation);
         }
+        let same_state = operation.kind == OperationKind::Redeploy;
+        if same_state && self.observed.can_go_on_beside(&name, target.replicas) && !self.is_past(operation, BESIDE) {
+            return self.run_as(operation, |revision| Action::RunBeside { revision }, "new pods read their state");
+        }
         self.run(operation, "all pods have to be of the new revision")
     }
 
@@ -426,14 +435,23 @@ impl Situation<'_> {
     }
 
     fn is_late(&self, operation: &Operation) -> bool {
+        self.is_past(operation, 1)
+    }
+
+    /// Whether a step has taken longer than one of so many parts of the time in which it has to be done.
+    fn is_past(&self, operation: &Operation, parts: i64) -> bool {
         let most = self.wanted.ok().map_or(300_000, |wanted| wanted.spec.upgrade.stable_within.get().as_millis());
-        let most = SignedDuration::from_millis(i64::try_from(most).unwrap_or(i64::MAX));
+        let most = SignedDuration::from_millis(i64::try_from(most).unwrap_or(i64::MAX) / parts);
         self.now.duration_since(operation.step_started_at.0) > most
     }
 
     /// Pods of the operation's target, and no others.
     fn run(&self, operation: &Operation, waiting: &str) -> Decision {
-        let mut decision = self.act(operation, Action::Run { revision: operation.target.clone() }, waiting);
+        self.run_as(operation, |revision| Action::Run { revision }, waiting)
+    }
+
+    fn run_as(&self, operation: &Operation, action: fn(Revision) -> Action, waiting: &str) -> Decision {
+        let mut decision = self.act(operation, action(operation.target.clone()), waiting);
         decision.status.revision = Some(operation.target.clone());
         decision
     }

@@ -163,6 +163,17 @@ impl Observed {
             && self.workers.iter().all(|worker| worker.revision == revision && !worker.deleting)
     }
 
+    /// The pods of other revisions all run, and some place that none of them has is not taken over yet: whoever starts there
+    /// reads its state before it takes its tasks from them.
+    pub fn can_go_on_beside(&self, revision: &str, replicas: u32) -> bool {
+        let (new, old): (Vec<&Worker>, Vec<&Worker>) = self.workers.iter().partition(|w| w.revision == revision);
+        let has = |workers: &[&Worker], ordinal: u32| workers.iter().any(|worker| worker.ordinal == Some(ordinal));
+        let running: Vec<&Worker> = new.into_iter().filter(|worker| worker.is_running()).collect();
+        !old.is_empty()
+            && old.iter().all(|worker| worker.is_running())
+            && (0..replicas).any(|ordinal| !has(&old, ordinal) && !has(&running, ordinal))
+    }
+
     pub fn all_running(&self, replicas: u32) -> bool {
         self.workers.len() == replicas as usize && self.workers.iter().all(Worker::is_running)
     }

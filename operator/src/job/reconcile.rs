@@ -50,6 +50,9 @@ const REAPPLY: Duration = Duration::from_secs(1800);
 const REAPPLY_IN_OPERATION: Duration = Duration::from_secs(10);
 /// Between looks at an operation that waits for pods.
 const OPERATION_LOOK: Duration = Duration::from_secs(1);
+/// Between two looks whether new pods have taken over from those that there were: nobody works on their tasks until these
+/// are started anew.
+const BESIDE_LOOK: Duration = Duration::from_millis(250);
 /// How long an operation is looked at that often while it waits for pods to become stable.
 const IMPATIENCE: Duration = Duration::from_secs(120);
 /// After something outside has failed.
@@ -227,7 +230,8 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
                 Ok(Progress::Rest(self.rest(&job)))
             }
             Action::Prepare { target, from } => self.prepare(job, target, from, wanted, secrets).await,
-            Action::Run { revision } => self.run(job, revision, observed).await,
+            Action::Run { revision } => self.run(job, revision, observed, Outdated::Go).await,
+            Action::RunBeside { revision } => self.run(job, revision, observed, Outdated::Stay).await,
         }
     }
 
@@ -304,7 +308,13 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         Ok(())
     }
 
-    async fn run(&self, job: StreamJob, revision: Revision, observed: &Observed) -> Result<Progress> {
+    async fn run(
+        &self,
+        job: StreamJob,
+        revision: Revision,
+        observed: &Observed,
+        outdated: Outdated,
+    ) -> Result<Progress> {
         let Some(made) = self.made(&job, &revision).await? else {
             return self.trouble(job, "the ConfigMap of the revision is gone".to_owned()).await;
         };
@@ -317,6 +327,9 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             return Ok(Progress::Rest(OPERATION_LOOK));
         }
         self.apply(&job, &revision, &made).await?;
+        if outdated == Outdated::Stay {
+            return Ok(Progress::Rest(BESIDE_LOOK));
+        }
         let mut outdated = observed.others(&names::revision(revision.incarnation, revision.generation));
         outdated.extend(observed.stopped());
         if !outdated.is_empty() {
@@ -401,6 +414,13 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         }
         Ok(due.next)
     }
+}
+
+/// What becomes of pods of the revision before.
+#[derive(Clone, Copy, PartialEq)]
+enum Outdated {
+    Go,
+    Stay,
 }
 
 fn has_other_volumes(set: &Set, spec: &StreamJobSpec) -> bool {

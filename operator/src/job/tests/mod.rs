@@ -139,7 +139,9 @@ fn life(bench: &mut Bench, case: &str) -> Vec<String> {
     bench.until(&format!("suspended{case}"), suspended);
     bench.world.lock().edit(|job| job.spec.desired_state = DesiredState::Running);
     settles(bench, "resumed", 1);
-    bench.world.lock().edit(|job| job.spec.checkpoint.storage = Some(volume("20Gi")));
+    bench.world.lock().edit(|job| job.spec.replicas = Some(3));
+    settles(bench, "three pods", 3);
+    bench.world.lock().edit(|job| (job.spec.checkpoint.storage, job.spec.replicas) = (Some(volume("20Gi")), Some(1)));
     settles(bench, "larger volumes", 1);
     assert_eq!(bench.world.lock().volume_size().as_deref(), Some("20Gi"), "{case}");
     bench.world.lock().partitions = 6;
@@ -157,7 +159,7 @@ fn life(bench: &mut Bench, case: &str) -> Vec<String> {
 
 #[test]
 fn a_job_lives_through_what_users_do_to_it() {
-    assert_eq!(life(&mut Bench::new(), ""), ["1.1", "1.2", "2.1", "2.2", "2.3", "3.1"]);
+    assert_eq!(life(&mut Bench::new(), ""), ["1.1", "1.2", "2.1", "2.2", "2.3", "2.4", "3.1"]);
 }
 
 /// Every write of that life, once with each fault: it converges all the same, and nothing is lost or doubled. Revisions may be
@@ -261,6 +263,46 @@ fn statements_that_can_not_be_gone_on_with_can_be_put_back() {
             && status.stable == status.revision
             && world.image().as_deref() == Some("millrace:2")
     });
+    bench.sound();
+}
+
+#[test]
+fn pods_go_on_until_more_of_them_have_taken_over() {
+    let mut bench = Bench::new();
+    bench.world.lock().edit(|job| job.spec.replicas = Some(1));
+    bench.settle("the first start", "1.1", 1);
+    bench.world.lock().edit(|job| job.spec.replicas = Some(3));
+    bench.until("pods beside it", |world| world.pods() == ["1.1", "1.2", "1.2"]);
+    let uids = bench.world.lock().uids();
+    let before = bench.world.lock().position();
+    bench.until("one has taken over", |world| world.is_fenced(uids[0]));
+    assert!(bench.world.lock().position() > before, "the first pod did not go on");
+    bench.round();
+    assert_eq!(bench.world.lock().pods(), ["1.2", "1.2"], "of the first pod there is nothing to be had any more");
+    bench.settle("three pods", "1.2", 3);
+    assert_eq!(bench.world.lock().uids()[..2], uids[1..], "the new pods were started once");
+    bench.sound();
+}
+
+#[test]
+fn pods_go_on_beside_new_ones_that_do_not_start_and_make_room_in_the_end() {
+    let mut bench = Bench::new();
+    bench.world.lock().edit(|job| job.spec.replicas = Some(2));
+    bench.settle("the first start", "1.1", 2);
+    bench.world.lock().edit(|job| {
+        job.spec.replicas = Some(3);
+        job.spec.pod.get_or_insert_default().image = Some("broken".to_owned());
+    });
+    bench.until("a pod beside them", |world| world.pods() == ["1.1", "1.1", "1.2"]);
+    let since = bench.world.lock().now;
+    let position = bench.world.lock().position();
+    bench.until("they have made room", |world| !world.pods().contains(&"1.1".to_owned()));
+    let now = bench.world.lock().now;
+    let went_on = bench.world.lock().position() - position;
+    let halves = now.duration_since(since).as_millis() / 500;
+    assert!((18..=26).contains(&halves), "they did after {} s, of 20", halves / 2);
+    assert!(went_on >= 2 * 18, "they went on by {went_on} only");
+    bench.settle("the old image", "1.3", 2);
     bench.sound();
 }
 

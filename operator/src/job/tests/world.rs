@@ -254,6 +254,11 @@ impl World {
         self.pods.iter().map(|pod| pod.uid).collect()
     }
 
+    /// Whether a later generation has taken over from a pod.
+    pub(super) fn is_fenced(&self, uid: u64) -> bool {
+        self.pods.iter().any(|pod| pod.uid == uid && !self.is_running(pod))
+    }
+
     pub(super) fn image(&self) -> Option<String> {
         self.pods.first().map(|pod| pod.image.clone())
     }

@@ -117,6 +117,11 @@ impl<'a> Starting<'a> {
                 let grew = self.watch().await?;
                 Ok(self.machine.step(Event::Watched { grew }))
             }
+            Effect::ReadAhead => {
+                self.enter(Step::ReadAhead);
+                while self.replay_some().await? > 0 {}
+                Ok(self.machine.step(Event::HasReadAhead))
+            }
             Effect::Fence { ids } => {
                 let again = self.producer.is_some();
                 self.enter(if again { Step::FenceAgain } else { Step::Fence });

@@ -13,6 +13,8 @@ pub enum Step {
     Restore,
     Scan,
     Watch,
+    /// Reads what is committed while others have its tasks.
+    ReadAhead,
     Fence,
     Register,
     Claim,
@@ -42,13 +44,14 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Recover,
         Self::Load,
         Self::Succeed,
         Self::Restore,
         Self::Scan,
         Self::Watch,
+        Self::ReadAhead,
         Self::Fence,
         Self::Register,
         Self::Claim,

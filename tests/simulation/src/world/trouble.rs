@@ -164,7 +164,7 @@ impl World {
             Step::Watch if fault == Fault::UnsyncedLoss => Fault::Twin,
             Step::Watch => *self.random.pick(&[Fault::LostVolume, Fault::Twin]).expect("two"),
             _ if fault == Fault::UnsyncedLoss => Fault::TransactionTimeout,
-            Step::Fence | Step::FenceAgain | Step::CatchUp => Fault::Rescale,
+            Step::ReadAhead | Step::Fence | Step::FenceAgain | Step::CatchUp => Fault::Rescale,
             _ => Fault::Crash,
         };
         self.strike_with(cause, pid, at);
