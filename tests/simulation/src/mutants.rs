@@ -4,7 +4,7 @@
 //! finds fault with what came out; a panic or an assertion doesn't count.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::{fs, io};
 
@@ -155,15 +155,12 @@ impl Lane<'_> {
 
     fn build_and_run(&self) -> io::Result<Fate> {
         let target = self.folder.join("target");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--offline", "--quiet", "--package", "millrace-simulation", "--bin", "simulate"])
-            .current_dir(&self.folder)
-            .env("CARGO_TARGET_DIR", &target)
-            .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
-            .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false")
-            .env("CARGO_PROFILE_DEV_DEBUG", "false")
-            .output()?;
+        let mut built = self.build(&target)?;
+        if !built.status.success() && target.exists() {
+            // A build that was interrupted may have left objects that do not fit together.
+            fs::remove_dir_all(&target)?;
+            built = self.build(&target)?;
+        }
         if !built.status.success() {
             return Ok(Fate::Broken(String::from_utf8_lossy(&built.stderr).into_owned()));
         }
@@ -180,6 +177,18 @@ impl Lane<'_> {
                 None => Ok(Fate::Broken(format!("its simulation ended with {}: {line}", hunted.status))),
             },
         }
+    }
+
+    fn build(&self, target: &Path) -> io::Result<Output> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        Command::new(cargo)
+            .args(["build", "--offline", "--quiet", "--package", "millrace-simulation", "--bin", "simulate"])
+            .current_dir(&self.folder)
+            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
+            .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false")
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            .output()
     }
 }
 
