@@ -177,6 +177,11 @@ pub(crate) struct Worker {
     #[arg(long, value_name = "FILE", env = "MILLRACE_STOPPED_FILE")]
     pub(crate) stopped_file: Option<PathBuf>,
 
+    /// Before it takes tasks that a worker of an earlier generation has, read their state and wait: until it is asked by
+    /// POST /api/v1/take-over, that worker has stopped, or so many seconds are over.
+    #[arg(long, value_name = "SECONDS", env = "MILLRACE_STANDBY", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) standby: Option<u64>,
+
     #[command(flatten)]
     pub(crate) process: Process,
 }

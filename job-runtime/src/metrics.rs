@@ -125,6 +125,8 @@ pub struct RestoredTask {
 pub enum Phase {
     /// Claiming its tasks and reading their state.
     Restoring,
+    /// Has read their state, and waits to be asked to take them from workers of an earlier generation.
+    StandingBy,
     Running,
     /// After a failure that a restart mends.
     Restarting,

@@ -11,7 +11,7 @@ use crate::commit::own_topics::{self, OwnTopics};
 use crate::commit::recover::Origin;
 use crate::commit::start::{self, StartRequest, Started};
 use crate::condition::Reason;
-use crate::control::{StopRequest, WorkerControl};
+use crate::control::{StopRequest, TakeOver, WorkerControl};
 use crate::env::{Clock, SteadyClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
@@ -55,17 +55,23 @@ pub struct WorkerHandle {
 
 impl Worker {
     pub fn start(job: Job, clock: Arc<dyn Clock>) -> Result<WorkerHandle> {
-        Self::start_unless_stopped(job, clock, StopRequest::default())
+        Self::start_as_asked(job, clock, StopRequest::default(), TakeOver::default())
     }
 
-    /// Where it is asked to stop already, it does not take its tasks.
-    pub fn start_unless_stopped(job: Job, clock: Arc<dyn Clock>, stop: StopRequest) -> Result<WorkerHandle> {
+    /// Where it is asked to stop already, it does not take its tasks; where it is to be asked to take them over, it waits.
+    pub fn start_as_asked(
+        job: Job,
+        clock: Arc<dyn Clock>,
+        stop: StopRequest,
+        take_over: TakeOver,
+    ) -> Result<WorkerHandle> {
         let clock = SteadyClock::over(clock);
         let control = Arc::new(WorkerControl {
             job,
             metrics: Arc::default(),
             pause: Arc::default(),
             stop: Arc::new(stop),
+            take_over,
             clock,
         });
         let supervisor = Supervisor { control: control.clone() };
@@ -240,6 +246,7 @@ impl Supervisor {
             admin: &admin,
             archive: archive.as_ref(),
             clock,
+            worker: &self.control,
             holder: &holder,
             assignment,
             limits: &sinks.limits,

@@ -119,6 +119,8 @@ pub trait Surroundings: Send + Sync + 'static {
         kafka: KafkaSpec,
         secrets: ReadSecrets,
     ) -> impl Future<Output = Outcome<()>> + Send;
+    /// Has workers that stand by take their tasks.
+    fn take_over(&self, workers: Vec<String>, token: String) -> impl Future<Output = Outcome<()>> + Send;
     /// The status of the workers at these addresses.
     fn statuses(&self, addresses: Vec<Option<String>>) -> impl Future<Output = Vec<Option<WorkerStatus>>> + Send;
 }
@@ -262,6 +264,19 @@ impl Surroundings for RealSurroundings {
             Ok(())
         })
         .await
+    }
+
+    async fn take_over(&self, workers: Vec<String>, token: String) -> Outcome<()> {
+        let asked = workers.into_iter().map(|worker| {
+            let request = self.client.post(format!("{worker}/api/v1/take-over")).bearer_auth(&token);
+            async move { request.send().await?.error_for_status() }
+        });
+        match futures_util::future::try_join_all(asked).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(Trouble::Passing(format!("a worker that stands by could not be asked to take over: {error}")))
+            }
+        }
     }
 
     async fn statuses(&self, addresses: Vec<Option<String>>) -> Vec<Option<WorkerStatus>> {

@@ -51,6 +51,11 @@ impl WorkerStatus {
         self.phase == "Running" || self.phase == "Finished"
     }
 
+    /// It has read the state of its tasks, and takes them from the workers before when it is asked.
+    pub fn stands_by(&self) -> bool {
+        self.phase == "StandingBy"
+    }
+
     /// It does its work: holds its tasks, and what it does can be gone on from.
     pub fn is_stable(&self) -> bool {
         self.phase == "Finished" || self.is_running() && self.commits > 0 && self.checkpoints > 0

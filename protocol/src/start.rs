@@ -90,11 +90,23 @@ struct TaskStart {
     foreign: Option<Foreign>,
     /// The offset behind the last record that fencing has taken into account.
     known_up_to: i64,
+    /// A worker of an earlier generation has it, and has not released it.
+    is_others: bool,
     replay: TaskReplay,
     /// How far the state has come with what was taken ahead.
     ahead: Option<Applied>,
     /// Our last claim, once read.
     own: Option<i64>,
+}
+
+impl TaskStart {
+    fn note_whose(&mut self, record: &LogRecord<'_>, generation: u32) {
+        match record {
+            LogRecord::Claim(claim) => self.is_others = claim.generation < generation,
+            LogRecord::Release(_) => self.is_others = false,
+            _ => {}
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -125,9 +137,15 @@ impl StartMachine {
                 highest_generation = highest_generation.max(applied.generation);
             }
             let start_offset = applied.map_or(0, |a| a.log_offset);
-            let replay = TaskReplay::new(applied);
-            let start =
-                TaskStart { start_offset, foreign: None, known_up_to: start_offset, replay, ahead: None, own: None };
+            let start = TaskStart {
+                start_offset,
+                foreign: None,
+                known_up_to: start_offset,
+                is_others: applied.is_some_and(|a| a.generation < me.generation),
+                replay: TaskReplay::new(applied),
+                ahead: None,
+                own: None,
+            };
             tasks.insert(task, start);
         }
         let watched = Vec::new();
@@ -145,6 +163,7 @@ impl StartMachine {
     pub fn scanned(&mut self, task: u32, offset: i64, record: &LogRecord<'_>) -> Result<()> {
         let state = self.tasks.get_mut(&task).expect("the scan reads this worker's logs");
         state.known_up_to = state.known_up_to.max(offset + 1);
+        state.note_whose(record, self.me.generation);
         match record {
             LogRecord::Claim(claim) => {
                 let same_place = claim.generation == self.me.generation && claim.ordinal == self.me.assignment.ordinal;
@@ -204,6 +223,12 @@ impl StartMachine {
         }
     }
 
+    /// Whether a worker of an earlier generation has any of the tasks, as far as the logs were read. Reading ahead may go on
+    /// for as long as it is good that this one goes on.
+    pub fn takes_over(&self) -> bool {
+        self.tasks.values().any(|task| task.is_others)
+    }
+
     /// Waits for another holder of our place as long as it writes. That the logs grow is not enough: workers
     /// of an earlier generation may write to them until we fence them, and the holder be dead.
     fn watch(&mut self) -> Vec<Effect> {
@@ -248,6 +273,7 @@ impl StartMachine {
         let attempt = self.attempt();
         let state = self.tasks.get_mut(&task).expect("the replay reads this worker's logs");
         state.replay.read(offset, record)?;
+        state.note_whose(record, self.me.generation);
         let unknown = offset >= state.known_up_to;
         state.known_up_to = state.known_up_to.max(offset + 1);
         let LogRecord::Claim(claim) = record else { return Ok(()) };
@@ -507,6 +533,29 @@ mod tests {
         assert_eq!(model.fenced, [id.clone(), id], "again, though it is the same id");
         assert_eq!(machine.claims()[&0], 5, "the second claim");
         assert_eq!(machine.take_rest(0).unwrap().applied.commit.sequence, 2);
+    }
+
+    #[test]
+    fn tasks_are_others_until_they_are_released_or_claimed_in_this_generation() {
+        let release = LogRecord::Release(Release { attempt: "old.1".into() });
+        let takes_over = |applied: Option<&Applied>, log: &[LogRecord<'_>]| {
+            let (mut machine, _) = StartMachine::new(me(), [(0, applied)]);
+            for (offset, record) in log.iter().enumerate() {
+                machine.scanned(0, offset as i64, record).unwrap();
+            }
+            machine.takes_over()
+        };
+        assert!(!takes_over(None, &[]));
+        assert!(takes_over(None, &[claim_of(1, "old"), commit(0, 1)]));
+        assert!(!takes_over(None, &[claim_of(1, "old"), release]));
+        assert!(!takes_over(None, &[claim_of(1, "old"), claim_of(2, "me")]));
+        // Its claim may be cut off the log.
+        let mut model = Model::with(vec![claim_of(1, "old"), commit(0, 1)]);
+        let mut machine = model.start().unwrap();
+        let applied = machine.take_rest(0).unwrap().applied;
+        assert!(takes_over(Some(&applied), &[]));
+        assert!(!takes_over(Some(&applied), &[claim_of(2, "me")]));
+        assert!(!takes_over(Some(&Applied { generation: 2, ..applied }), &[]));
     }
 
     #[test]

@@ -88,6 +88,50 @@ fn generations_of_any_size_take_over_from_each_other_under_load() {
 }
 
 #[test]
+fn workers_that_stand_by_take_over_when_they_are_asked_or_nobody_is_left() {
+    let Some(kafka) = Kafka::apache("standby") else { return };
+    let (from, to) = (kafka.topic("events", 4), kafka.topic("counts", 2));
+    let job = Job::new(&kafka, "job", &counts_per_second(&from, &to, NEVER_IDLE));
+    let workers = Workers::create(&job);
+    let (mut feed, mut windows) = (Feed::new(&kafka, &from, 11), Windows::tumbling(1_000));
+    let mut send = |count| feed.send(count, |event| windows.add(event));
+    let stand_by = |generation, replicas| -> Vec<Millrace> {
+        let start = |ordinal| workers.start_with(generation, ordinal, replicas, &["--standby", "3600"]);
+        (0..replicas).map(start).collect()
+    };
+    let stands_by = |worker: &Millrace| {
+        worker.until_status("it to stand by", |status| (status["phase"] == "StandingBy").then_some(()));
+    };
+    // There is nobody to take over from.
+    let first = stand_by(1, 1);
+    first[0].wait_until_running();
+    let second = stand_by(2, 2);
+    second.iter().for_each(stands_by);
+    send(5_000);
+    first[0].until_next_commits(3);
+    second.iter().for_each(stands_by);
+    second.iter().for_each(|worker| assert_eq!(worker.post("/api/v1/take-over").expect("an answer").0, 202));
+    first.into_iter().for_each(|worker| worker.wait().assert_code(STOOD_DOWN));
+    second.iter().for_each(Millrace::wait_until_running);
+    let third = stand_by(3, 3);
+    third.iter().for_each(stands_by);
+    send(5_000);
+    second.iter().for_each(|worker| worker.until_next_commits(1));
+    stop(second);
+    third.iter().for_each(Millrace::wait_until_running);
+    // One that stands by still when it is not needed any more.
+    let fourth = stand_by(4, 1);
+    fourth.iter().for_each(stands_by);
+    stop(fourth);
+    third.iter().for_each(|worker| worker.until_next_commits(1));
+    send(5_000);
+    feed.send_sentinels();
+    await_windows(&kafka, &third, &to, &windows);
+    stop(third);
+    assert_windows(&windows, &kafka.read(&to), "the windows of three generations");
+}
+
+#[test]
 fn a_worker_of_an_earlier_generation_stands_down_at_once() {
     let Some(kafka) = Kafka::apache("stand-down") else { return };
     let (from, to) = (kafka.topic("events", 2), kafka.topic("counts", 2));

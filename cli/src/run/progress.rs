@@ -122,6 +122,7 @@ impl fmt::Display for Summary<'_> {
             Phase::Running => "running",
             Phase::Restarting => "restarting",
             Phase::Stopped => "stopped",
+            Phase::StandingBy => "standing by",
             Phase::StoodDown => "stood down",
             Phase::Finished => "finished",
             Phase::Failed => "failed",

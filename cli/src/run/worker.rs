@@ -5,12 +5,13 @@ use super::termination::TerminationLog;
 use super::{access, io_runtime, logging, progress, supervise};
 use crate::args;
 use crate::report::Failure;
-use millrace_job_runtime::control::StopRequest;
+use millrace_job_runtime::control::{StopRequest, TakeOver};
 use millrace_job_runtime::env::SystemClock;
 use millrace_job_runtime::job::{Job, JobIdentity};
 use millrace_job_runtime::worker::Worker;
 use millrace_launch::job_file::JobFile;
 use millrace_launch::secrets::SecretDirectory;
+use std::time::Duration;
 
 pub(crate) fn worker(args: &args::Worker) -> Result<(), Failure> {
     let termination = TerminationLog::open(args.termination_log.as_deref())?;
@@ -38,6 +39,7 @@ fn run(args: &args::Worker) -> Result<(), Failure> {
         Some(file) => StopRequest::noted_in(file.clone(), &job.identity)?,
         None => StopRequest::default(),
     };
-    let worker = Worker::start_unless_stopped(job, clock.clone(), stop)?;
+    let take_over = args.standby.map(Duration::from_secs).map(TakeOver::awaited).unwrap_or_default();
+    let worker = Worker::start_as_asked(job, clock.clone(), stop, take_over)?;
     Ok(runtime.block_on(supervise::supervise(worker, args.process.listen, access, display, clock, args.linger))?)
 }

@@ -6,8 +6,10 @@ use super::lanes::{Hand, put_beside};
 use super::log::{self, LogReader, PATIENCE, transaction_timeout};
 use super::recover::{Origin, Recovered, ranges, recover};
 use super::silence::{Ends, SILENCE};
+use super::standby::Standby;
 use super::succession::succeed;
 use crate::archive::Archive;
+use crate::control::WorkerControl;
 use crate::env::Clock;
 use crate::error::{Error, Result};
 use crate::job::Job;
@@ -65,6 +67,8 @@ pub struct StartRequest<'a> {
     pub admin: &'a AdminClient,
     pub archive: Option<&'a Archive>,
     pub clock: &'a dyn Clock,
+    /// Says whether it waits, and is told.
+    pub worker: &'a WorkerControl,
     /// Who starts: the same holder may take over from itself at once.
     pub holder: &'a str,
     pub assignment: Assignment,
@@ -229,6 +233,10 @@ impl<'a> Start<'a> {
     /// Whoever has the tasks goes on meanwhile.
     fn read_ahead(&mut self, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
         while !self.replay.as_ref().is_some_and(LogReader::has_ended) {
+            self.replay_some(apply)?;
+        }
+        let standby = Standby::new(self.request.worker);
+        while self.machine.takes_over() && standby.goes_on()? {
             self.replay_some(apply)?;
         }
         Ok(self.machine.step(Event::HasReadAhead))

@@ -1,16 +1,18 @@
 //! What a worker tells by HTTP, and what it can be told: metrics for Prometheus, status for people and tools, probes
-//! for Kubernetes, and requests to drain and to take part in a savepoint. Paths below `/api` carry the version of
+//! for Kubernetes, and requests to drain, to take tasks over and to take part in a savepoint. Paths below `/api` carry the version of
 //! their form, which `openapi.json` describes.
 
 mod access;
 mod problem;
 mod savepoints;
 mod stop;
+mod take_over;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use access::Access;
 pub use stop::StopRequest;
+pub use take_over::TakeOver;
 
 use self::problem::Problem;
 use crate::env::Clock;
@@ -39,6 +41,7 @@ pub struct WorkerControl {
     pub metrics: Arc<Metrics>,
     pub pause: Arc<Pause>,
     pub stop: Arc<StopRequest>,
+    pub take_over: TakeOver,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -58,6 +61,7 @@ pub async fn serve(
 fn routes(worker: Worker, access: Access) -> Router {
     let requests = Router::new()
         .route("/api/v1/drain", post(drain))
+        .route("/api/v1/take-over", post(take_over))
         .route("/api/v1/savepoints/{id}/pause", post(savepoints::pause))
         .route("/api/v1/savepoints/{id}/hold", post(savepoints::hold))
         .route("/api/v1/savepoints/{id}/write", post(savepoints::write))
@@ -103,6 +107,7 @@ async fn ready(State(worker): State<Worker>) -> Response {
     match worker.metrics.phase() {
         Phase::Running | Phase::Finished => "ok\n".into_response(),
         Phase::Restoring => unavailable("restoring"),
+        Phase::StandingBy => unavailable("standing by"),
         Phase::Restarting => unavailable("restarting"),
         Phase::Stopped => unavailable("stopped"),
         Phase::StoodDown => unavailable("stood down"),
@@ -119,4 +124,10 @@ async fn drain(State(worker): State<Worker>) -> Result<StatusCode, Problem> {
     worker.stop.make_for_good()?;
     tracing::info!("asked to drain: stopping after one more commit");
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Where it stands by, it takes its tasks; elsewhere that changes nothing.
+async fn take_over(State(worker): State<Worker>) -> StatusCode {
+    worker.take_over.ask();
+    StatusCode::ACCEPTED
 }

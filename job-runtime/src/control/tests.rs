@@ -20,7 +20,8 @@ struct Served {
 impl Served {
     fn start(access: Access) -> Self {
         let (metrics, pause, stop) = Default::default();
-        let worker = Arc::new(WorkerControl { job: job(), metrics, pause, stop, clock: ManualClock::at(1_000) });
+        let (job, clock, take_over) = (job(), ManualClock::at(1_000), TakeOver::awaited(Duration::from_secs(60)));
+        let worker = Arc::new(WorkerControl { job, metrics, pause, stop, take_over, clock });
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -113,13 +114,16 @@ fn a_worker_answers_probes_by_its_phase_and_tells_status_and_metrics() {
 fn what_changes_something_needs_the_token() {
     let served = Served::start(Access::token("secret"));
     assert_eq!(served.get("/api/v1/status").0, 200, "looking is free");
-    for path in ["/api/v1/drain", "/api/v1/savepoints/s/pause", "/api/v1/savepoints/s/stop"] {
+    for path in ["/api/v1/drain", "/api/v1/take-over", "/api/v1/savepoints/s/pause", "/api/v1/savepoints/s/stop"] {
         assert_eq!(served.ask("POST", path, "", "").0, 401, "{path}");
         assert_eq!(served.ask("POST", path, "Authorization: Bearer guess\r\n", "").0, 401, "{path}");
     }
     assert!(!served.worker.stop.is_made());
     assert_eq!(served.ask("POST", "/api/v1/drain", "Authorization: Bearer secret\r\n", "").0, 202);
     assert!(served.worker.stop.is_made());
+    assert!(served.worker.take_over.is_awaited(Duration::ZERO));
+    assert_eq!(served.ask("POST", "/api/v1/take-over", "Authorization: Bearer secret\r\n", "").0, 202);
+    assert!(!served.worker.take_over.is_awaited(Duration::ZERO));
 }
 
 #[test]

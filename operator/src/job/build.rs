@@ -11,6 +11,7 @@ use millrace_crds::status::Revision;
 use millrace_crds::stream_job::{DeletionPolicy, StreamJobSpec};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Of user and group in the pods; the image has the same.
 const USER: i64 = 65532;
@@ -24,15 +25,28 @@ const TOKEN: &str = "/etc/millrace/token";
 /// Where a worker notes that it has stopped: as long as its pod, and no longer.
 const STOPPED: &str = "/tmp/stopped";
 
-/// Everything but configuration and Secrets, the StatefulSet last. `secrets`: those that the job names.
-pub fn children(job: &StreamJob, revision: &Revision, spec: &StreamJobSpec, secrets: &BTreeSet<String>) -> Vec<Child> {
+/// Everything but configuration and Secrets, the StatefulSet last. `secrets`: those that the job names. `standby`: for how long
+/// workers wait to be asked before they take tasks over.
+pub fn children(
+    job: &StreamJob,
+    revision: &Revision,
+    spec: &StreamJobSpec,
+    secrets: &BTreeSet<String>,
+    standby: Option<Duration>,
+) -> Vec<Child> {
     let name = job.name_any();
+    let mut set = stateful_set(job, revision, spec, secrets);
+    if let (Some(standby), Some(env)) =
+        (standby, set["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut())
+    {
+        env.push(json!({"name": "MILLRACE_STANDBY", "value": standby.as_secs().max(1).to_string()}));
+    }
     vec![
         child(job, Kind::ServiceAccount, &name, json!({"automountServiceAccountToken": false})),
         child(job, Kind::Service, &names::service(&name), service(&name)),
         child(job, Kind::NetworkPolicy, &name, network_policy(&name)),
         child(job, Kind::PodDisruptionBudget, &name, disruption_budget(&name)),
-        child(job, Kind::StatefulSet, &name, stateful_set(job, revision, spec, secrets)),
+        child(job, Kind::StatefulSet, &name, set),
     ]
 }
 

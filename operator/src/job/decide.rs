@@ -386,7 +386,11 @@ impl Situation<'_> {
         }
         let same_state = operation.kind == OperationKind::Redeploy;
         if same_state && self.observed.can_go_on_beside(&name, target.replicas) && !self.is_past(operation, BESIDE) {
-            return self.run_as(operation, |revision| Action::RunBeside { revision }, "new pods read their state");
+            return self.run_as(
+                operation,
+                |revision| Action::RunBeside { revision },
+                "pods in new places read their state",
+            );
         }
         self.run(operation, "all pods have to be of the new revision")
     }

@@ -128,6 +128,10 @@ impl Worker {
         !self.deleting && self.status.as_ref().is_some_and(WorkerStatus::is_running)
     }
 
+    pub fn stands_by(&self) -> bool {
+        !self.deleting && self.status.as_ref().is_some_and(WorkerStatus::stands_by)
+    }
+
     pub fn is_stable(&self) -> bool {
         self.ready && self.is_running() && self.status.as_ref().is_some_and(WorkerStatus::is_stable)
     }
@@ -163,15 +167,21 @@ impl Observed {
             && self.workers.iter().all(|worker| worker.revision == revision && !worker.deleting)
     }
 
-    /// The pods of other revisions all run, and some place that none of them has is not taken over yet: whoever starts there
-    /// reads its state before it takes its tasks from them.
+    /// The pods of other revisions all run, and some place that none of them has waits for a worker: until one stands by
+    /// there, they lose nothing by going on.
     pub fn can_go_on_beside(&self, revision: &str, replicas: u32) -> bool {
         let (new, old): (Vec<&Worker>, Vec<&Worker>) = self.workers.iter().partition(|w| w.revision == revision);
-        let has = |workers: &[&Worker], ordinal: u32| workers.iter().any(|worker| worker.ordinal == Some(ordinal));
-        let running: Vec<&Worker> = new.into_iter().filter(|worker| worker.is_running()).collect();
-        !old.is_empty()
-            && old.iter().all(|worker| worker.is_running())
-            && (0..replicas).any(|ordinal| !has(&old, ordinal) && !has(&running, ordinal))
+        let is_there = |ordinal: u32| {
+            let waits = |worker: &&&Worker| worker.stands_by() || worker.is_running();
+            old.iter().chain(new.iter().filter(waits)).any(|worker| worker.ordinal == Some(ordinal))
+        };
+        !old.is_empty() && old.iter().all(|worker| worker.is_running()) && !(0..replicas).all(is_there)
+    }
+
+    /// Where workers of a revision wait to be asked to take over.
+    pub fn standing_by(&self, revision: &str) -> Vec<String> {
+        let workers = self.workers.iter().filter(|worker| worker.revision == revision && worker.stands_by());
+        workers.filter_map(|worker| worker.address.as_deref()).map(worker_url).collect()
     }
 
     pub fn all_running(&self, replicas: u32) -> bool {

@@ -14,7 +14,7 @@ use super::wanted::{self, Invalid, Wanted};
 use crate::cluster::{Children, Cluster, ClusterError, Freshness, Notice};
 use crate::names::{self, FINALIZER, TOKEN_KEY};
 use crate::settings::Settings;
-use crate::surroundings::{ReadSecrets, Surroundings, Trouble};
+use crate::surroundings::{Outcome, ReadSecrets, Surroundings, Trouble};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -50,8 +50,7 @@ const REAPPLY: Duration = Duration::from_secs(1800);
 const REAPPLY_IN_OPERATION: Duration = Duration::from_secs(10);
 /// Between looks at an operation that waits for pods.
 const OPERATION_LOOK: Duration = Duration::from_secs(1);
-/// Between two looks whether new pods have taken over from those that there were: nobody works on their tasks until these
-/// are started anew.
+/// Between two looks whether pods in new places are there, and whether they are asked to take over.
 const BESIDE_LOOK: Duration = Duration::from_millis(250);
 /// How long an operation is looked at that often while it waits for pods to become stable.
 const IMPATIENCE: Duration = Duration::from_secs(120);
@@ -59,6 +58,7 @@ const IMPATIENCE: Duration = Duration::from_secs(120);
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 /// Decisions of one reconciliation, at most: more than any operation has steps.
 const MOST_STEPS: usize = 24;
+const NO_TOKEN: &str = "the Secret with the workers' token is gone";
 /// A savepoint that an operation waits for.
 const SAVEPOINT_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -273,7 +273,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
                 };
                 self.surroundings.make_savepoint(request).await
             }
-            None => Err(Trouble::Passing("the Secret with the workers' token is gone".to_owned())),
+            None => Err(Trouble::Passing(NO_TOKEN.to_owned())),
         };
         let mut status = job.status.clone().unwrap_or_default();
         let Some(operation) = &mut status.operation else { return Ok(Progress::More(Box::new(job))) };
@@ -326,14 +326,19 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         if makes_none && self.cluster.has_stale_claims(&namespace, &job.name_any()).await? {
             return Ok(Progress::Rest(OPERATION_LOOK));
         }
-        self.apply(&job, &revision, &made).await?;
+        self.apply(&job, &revision, &made, outdated).await?;
         if outdated == Outdated::Stay {
             return Ok(Progress::Rest(BESIDE_LOOK));
         }
-        let mut outdated = observed.others(&names::revision(revision.incarnation, revision.generation));
+        let own = names::revision(revision.incarnation, revision.generation);
+        let mut outdated = observed.others(&own);
         outdated.extend(observed.stopped());
         if !outdated.is_empty() {
             self.cluster.delete_pods(&namespace, &outdated).await?;
+        }
+        if let Err(trouble) = self.have_taken_over(&job, observed.standing_by(&own)).await? {
+            tracing::warn!(%namespace, job = job.name_any(), %trouble, "asking again");
+            return Ok(Progress::Rest(BESIDE_LOOK));
         }
         let settled = job.status.as_ref().is_some_and(|status| status.operation.is_none());
         let mut wait = self.rest(&job);
@@ -343,6 +348,17 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
             wait = wait.min(self.scheduled_savepoints(&job).await?);
         }
         Ok(Progress::Rest(wait))
+    }
+
+    /// Nobody has to wait for more workers any more.
+    async fn have_taken_over(&self, job: &StreamJob, workers: Vec<String>) -> Result<Outcome<()>> {
+        if workers.is_empty() {
+            return Ok(Ok(()));
+        }
+        Ok(match self.token(job).await? {
+            Some(token) => self.surroundings.take_over(workers, token).await,
+            None => Err(Trouble::Passing(NO_TOKEN.to_owned())),
+        })
     }
 
     /// A StatefulSet's volumes can't be changed. It goes, and its volumes, and is made anew; what was on them the task logs
@@ -357,8 +373,9 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
     }
 
     /// Applies a revision's objects, unless that was just done.
-    async fn apply(&self, job: &StreamJob, revision: &Revision, made: &Made) -> Result<()> {
-        let children = build::children(job, revision, &made.spec, &made.secrets);
+    async fn apply(&self, job: &StreamJob, revision: &Revision, made: &Made, outdated: Outdated) -> Result<()> {
+        let standby = (outdated == Outdated::Stay).then(|| made.spec.upgrade.stable_within.get());
+        let children = build::children(job, revision, &made.spec, &made.secrets, standby);
         let digest =
             serde_json::to_string(&children.iter().map(|child| &child.object).collect::<Vec<_>>()).unwrap_or_default();
         let calm = job.status.as_ref().is_none_or(|status| self.is_calm(status));

@@ -12,7 +12,7 @@ use millrace_crds::stream_job::{CheckpointStorage, DeletionPolicy, DesiredState,
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use world::{FAULTS, Shared, World};
+use world::{FAULTS, LATE, Shared, World};
 
 const NAMESPACE: &str = "shop";
 const NAME: &str = "actions";
@@ -267,18 +267,21 @@ fn statements_that_can_not_be_gone_on_with_can_be_put_back() {
 }
 
 #[test]
-fn pods_go_on_until_more_of_them_have_taken_over() {
+fn pods_go_on_until_all_in_new_places_stand_by() {
     let mut bench = Bench::new();
     bench.world.lock().edit(|job| job.spec.replicas = Some(1));
     bench.settle("the first start", "1.1", 1);
+    bench.world.lock().late = Some(2);
     bench.world.lock().edit(|job| job.spec.replicas = Some(3));
-    bench.until("pods beside it", |world| world.pods() == ["1.1", "1.2", "1.2"]);
+    bench.until("one stands by", |world| world.standing_by() == 1);
     let uids = bench.world.lock().uids();
     let before = bench.world.lock().position();
-    bench.until("one has taken over", |world| world.is_fenced(uids[0]));
-    assert!(bench.world.lock().position() > before, "the first pod did not go on");
+    bench.until("the other one does, too", |world| world.standing_by() == 2);
+    assert_eq!(bench.world.lock().pods(), ["1.1", "1.2", "1.2"], "nobody waits for the late one");
+    let went_on = bench.world.lock().position() - before;
+    assert!(went_on >= u64::from(LATE) / 2, "the first pod went on by {went_on} only");
     bench.round();
-    assert_eq!(bench.world.lock().pods(), ["1.2", "1.2"], "of the first pod there is nothing to be had any more");
+    assert_eq!(bench.world.lock().pods(), ["1.2", "1.2"], "now there is nothing to wait for");
     bench.settle("three pods", "1.2", 3);
     assert_eq!(bench.world.lock().uids()[..2], uids[1..], "the new pods were started once");
     bench.sound();

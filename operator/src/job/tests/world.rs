@@ -51,12 +51,18 @@ struct SimulatedPod {
     dying: Option<u32>,
     /// Ticks until its worker has its tasks.
     starting: u32,
+    /// It waits to be asked before it takes them from an earlier generation.
+    waits: bool,
+    stands_by: bool,
     /// Stands still for this savepoint, until then at most.
     paused: Option<(String, Timestamp)>,
     /// Stopped with a savepoint, until it is replaced.
     stopped: bool,
     commits: u64,
 }
+
+/// Ticks until a late pod's worker is as far.
+pub(super) const LATE: u32 = 12;
 
 /// How long a worker stands still for a savepoint that nobody asks for any more.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -100,6 +106,8 @@ pub(super) struct World {
     pub(super) fault: Option<(u64, Fault)>,
     pub(super) crashed: bool,
     pub(super) savepoints_fail: bool,
+    /// A pod that takes longer to start, by its number.
+    pub(super) late: Option<u32>,
     /// What a plan may not go on from.
     pub(super) incompatible: bool,
     /// What must never be.
@@ -254,9 +262,9 @@ impl World {
         self.pods.iter().map(|pod| pod.uid).collect()
     }
 
-    /// Whether a later generation has taken over from a pod.
-    pub(super) fn is_fenced(&self, uid: u64) -> bool {
-        self.pods.iter().any(|pod| pod.uid == uid && !self.is_running(pod))
+    /// Pods whose workers wait to be asked before they take over.
+    pub(super) fn standing_by(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.stands_by).count()
     }
 
     pub(super) fn image(&self) -> Option<String> {
@@ -309,6 +317,8 @@ impl World {
         let revision = template["metadata"]["labels"][REVISION_LABEL].as_str().unwrap_or_default().to_owned();
         let (incarnation, generation) = revision.split_once('.').expect("a revision");
         let (incarnation, generation) = (incarnation.parse().expect("a number"), generation.parse().expect("a number"));
+        let mut env = template["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
+        let waits = env.any(|one| one["name"] == "MILLRACE_STANDBY");
         let image = template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
         let goes_along = set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete";
         for pod in self.pods.iter_mut().filter(|pod| pod.ordinal >= replicas) {
@@ -330,7 +340,9 @@ impl World {
                     generation,
                     image: image.clone(),
                     dying: None,
-                    starting: 2,
+                    starting: if self.late == Some(ordinal) { LATE } else { 2 },
+                    waits,
+                    stands_by: false,
                     paused: None,
                     stopped: false,
                     commits: 0,
@@ -350,7 +362,8 @@ impl World {
             }
             if pod.starting > 0 {
                 pod.starting -= 1;
-                if pod.starting > 0 || !self.claim(pod) {
+                pod.stands_by = pod.starting == 0 && pod.waits && self.is_held_by_an_earlier_generation(pod);
+                if pod.starting > 0 || pod.stands_by || !self.claim(pod) {
                     pod.starting = pod.starting.max(1);
                     continue;
                 }
@@ -363,6 +376,10 @@ impl World {
             pod.commits += 1;
         }
         self.pods = pods;
+    }
+
+    fn is_held_by_an_earlier_generation(&self, pod: &SimulatedPod) -> bool {
+        self.incarnations.get(&pod.incarnation).is_some_and(|own| (1..pod.generation).contains(&own.generation))
     }
 
     /// A worker's start: earlier incarnations are ended first, and must not have gone on after the savepoint.

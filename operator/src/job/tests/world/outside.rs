@@ -1,7 +1,7 @@
 //! What the operator meets outside the cluster: Kafka, savepoints, and workers by HTTP.
 
 use super::{Incarnation, Shared};
-use crate::surroundings::{JobRequest, Outcome, Place, ReadSecrets, SavepointSize, Surroundings, Trouble};
+use crate::surroundings::{JobRequest, Outcome, Place, ReadSecrets, SavepointSize, Surroundings, Trouble, worker_url};
 use crate::worker_status::WorkerStatus;
 use millrace_crds::stream_job::KafkaSpec;
 use millrace_job_runtime::job::JobIdentity;
@@ -98,6 +98,20 @@ impl Surroundings for Shared {
         Ok(())
     }
 
+    async fn take_over(&self, workers: Vec<String>, _: String) -> Outcome<()> {
+        let mut world = self.lock();
+        if world.crashed {
+            return Err(Trouble::Passing("this operator has ended".to_owned()));
+        }
+        for worker in workers {
+            world.request(|world| {
+                let asked = world.pods.iter_mut().find(|pod| worker_url(&format!("uid-{}", pod.uid)) == worker);
+                asked.expect("a pod that stands by").waits = false;
+            })?;
+        }
+        Ok(())
+    }
+
     async fn statuses(&self, addresses: Vec<Option<String>>) -> Vec<Option<WorkerStatus>> {
         let world = self.lock();
         let status = |address: Option<String>| {
@@ -106,6 +120,7 @@ impl Surroundings for Shared {
             let phase = match (world.is_running(pod), pod.stopped) {
                 (_, true) => "Stopped",
                 (true, _) => "Running",
+                _ if pod.stands_by => "StandingBy",
                 _ => "Restoring",
             };
             Some(WorkerStatus {
