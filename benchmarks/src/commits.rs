@@ -1,7 +1,8 @@
 //! What frequent commits cost: the throughput of a query with commits every 500 ms, against the same with commits
 //! every 10 s, and the CPU that both sides take for it, which differs less from run to run. The runs take turns, in pairs
 //! of which every other one begins with the other side, so that what changes on the machine meanwhile changes both; the
-//! cost is that of the middle pair, with bounds that say how much chance is in it. Pairs before them do not count: the broker compiles its own code meanwhile.
+//! cost is that of the middle pair, with bounds that say how much chance is in it. Pairs before them do not count: the
+//! broker compiles its own code meanwhile.
 
 use std::fmt;
 use std::path::PathBuf;
