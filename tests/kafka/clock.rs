@@ -117,6 +117,11 @@ fn a_clock_that_is_set_forward_and_back_loses_nothing_doubles_nothing_and_holds_
     assert_eq!((status.phase, status.restarts), (Phase::Running, 0), "{status:?}");
     assert_eq!(status.failed_rows.values().sum::<u64>(), 0, "{status:?}");
     worker.request_stop();
+    let end = Instant::now() + PATIENCE;
+    while worker.is_running() {
+        assert!(Instant::now() < end, "waited {PATIENCE:?} for the worker to stop: {:?}", worker.status());
+        reader.poll();
+    }
     assert_eq!(worker.wait().expect("it stops in order"), Outcome::Stopped);
     own.stop();
 }

@@ -89,7 +89,7 @@ fn a_commit_whose_request_is_lost_with_its_connection_happens_once() {
         let seen = run.faults().seen(ApiKey::EndTxn);
         run.faults().close_on(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.own.wait(run.faults().reached(ApiKey::EndTxn, seen + 2));
+        run.own.wait("the commit to be sent again", run.faults().reached(ApiKey::EndTxn, seen + 2));
         run.millrace.until_next_commits(1);
     }
     run.finish();
@@ -102,7 +102,7 @@ fn a_commit_whose_answer_is_lost_with_its_connection_happens_once() {
         let seen = run.faults().seen(ApiKey::EndTxn);
         run.faults().drop_responses(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.own.wait(run.faults().reached(ApiKey::EndTxn, seen + 1));
+        run.own.wait("a commit", run.faults().reached(ApiKey::EndTxn, seen + 1));
         run.faults().close_connections();
         run.millrace.until_next_commits(1);
     }
@@ -116,7 +116,7 @@ fn a_late_copy_of_a_retried_commit_ends_no_later_transaction() {
     for round in 1..=2 {
         let hold = run.faults().hold(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.own.wait(hold.reached(round));
+        run.own.wait("a commit to hold", hold.reached(round));
         // The client connects again and repeats its request, which is not held.
         let written = run.written();
         run.faults().close_connections();
@@ -138,7 +138,7 @@ fn a_late_commit_of_a_killed_process_does_not_happen_in_its_successor() {
     for round in 1..=3 {
         let hold = run.faults().hold(ApiKey::EndTxn, Times::Next(1));
         run.send();
-        run.own.wait(hold.reached(round));
+        run.own.wait("a commit to hold", hold.reached(round));
         run.replace();
         if round % 2 == 0 {
             // The successor has fenced it.
@@ -158,7 +158,7 @@ fn records_whose_delivery_is_interrupted_are_written_once() {
         let seen = run.faults().seen(api);
         run.faults().close_on(api, Times::Next(2));
         run.send();
-        run.own.wait(run.faults().reached(api, seen + 3));
+        run.own.wait("requests after those that were cut off", run.faults().reached(api, seen + 3));
         run.faults().clear();
         run.millrace.until_next_commits(2);
     }

@@ -26,10 +26,10 @@ fn sources_read_no_more_than_an_epoch_while_a_checkpoint_waits_for_the_cluster()
 
     let read = |status: &Value| status["sourceRecords"].as_u64();
     let hold = own.faults().hold(ApiKey::ListOffsets, Times::Always);
-    own.wait(hold.reached(2));
+    own.wait("the ends of the logs to be asked for", hold.reached(2));
     let before = worker.until_status("rows", read);
     // It gives up after some seconds, and asks again.
-    own.wait(hold.reached(4));
+    own.wait("them to be asked for again", hold.reached(4));
     let meanwhile = worker.until_status("rows", read) - before;
     // An epoch of a mebibyte, and what was under way when it was full.
     assert!(meanwhile < 10_000, "{meanwhile} rows were read while nobody ended the epoch");

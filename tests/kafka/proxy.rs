@@ -2,34 +2,27 @@
 //! shows.
 
 use super::harness::proxy::{Effect, Fault, Times};
-use super::harness::{Kafka, PATIENCE, Producer, Proxy};
-use millrace_broker::{ApiKey, Broker, BrokerConfig};
+use super::harness::{Kafka, OwnBroker, PATIENCE, Producer, Proxy};
+use millrace_broker::ApiKey;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 
 /// A broker in this process with a proxy in front of it.
 struct Fixture {
     /// Through the proxy.
     kafka: Kafka,
     proxy: Proxy,
-    broker: Broker,
-    runtime: Runtime,
-    _data: tempfile::TempDir,
+    own: OwnBroker,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        let runtime = Runtime::new().expect("a runtime");
-        let listen = "127.0.0.1:0".parse().expect("an address");
-        let config = BrokerConfig { listen, data_dir: data.path().join("broker"), ..BrokerConfig::default() };
-        let broker = runtime.block_on(Broker::start(config)).expect("the broker starts");
-        let proxy = Proxy::start(&broker.address().to_string());
+        let own = OwnBroker::start(&[]);
+        let proxy = Proxy::start(own.kafka.bootstrap());
         let kafka = Kafka::own(proxy.address().to_owned());
         kafka.create("records", 2);
-        Self { kafka, proxy, broker, runtime, _data: data }
+        Self { kafka, proxy, own }
     }
 
     fn producer(&self) -> Producer {
@@ -43,7 +36,7 @@ impl Fixture {
 
     fn stop(self) {
         self.proxy.stop();
-        self.runtime.block_on(self.broker.shutdown()).expect("the broker stops");
+        self.own.stop();
     }
 }
 

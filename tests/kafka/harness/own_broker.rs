@@ -1,6 +1,6 @@
 //! A broker in the test's own process, for what the real one would not do otherwise, and for faults: it obeys.
 
-use super::Kafka;
+use super::{Kafka, PATIENCE};
 use millrace_broker::{Broker, BrokerConfig, Faults};
 use std::path::Path;
 use tempfile::TempDir;
@@ -37,11 +37,16 @@ impl OwnBroker {
     }
 
     /// Waits for what the broker's faults tell.
-    pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
-        self.runtime.block_on(what)
+    pub(crate) fn wait<T>(&self, what: &str, told: impl Future<Output = T>) -> T {
+        within_patience(&self.runtime, what, told)
     }
 
     pub(crate) fn stop(self) {
-        self.runtime.block_on(self.broker.shutdown()).expect("the broker stops");
+        within_patience(&self.runtime, "the broker to stop", self.broker.shutdown()).expect("the broker stops");
     }
+}
+
+fn within_patience<T>(runtime: &Runtime, what: &str, work: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await });
+    done.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
 }
