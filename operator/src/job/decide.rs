@@ -41,10 +41,16 @@ pub enum Action {
     Stop,
     /// Make topics and configuration of a revision.
     Prepare { target: Revision, from: Origin },
-    /// Have the pods of a revision, and no others.
-    Run { revision: Revision },
-    /// Have them in places where there is no pod yet; elsewhere those of the revision before go on.
-    RunBeside { revision: Revision },
+    /// Have the pods of a revision.
+    Run { revision: Revision, outdated: Outdated },
+}
+
+/// What becomes of pods of other revisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outdated {
+    Go,
+    /// They go on; new ones come up where there is no pod yet.
+    Stay,
 }
 
 /// Whose statements and settings a revision gets.
@@ -300,7 +306,7 @@ impl Situation<'_> {
             && !self.observed.stopped().is_empty()
         {
             // They stopped with a savepoint that the operator did not come to write down.
-            let action = Action::Run { revision: revision.clone() };
+            let action = Action::Run { revision: revision.clone(), outdated: Outdated::Go };
             return self.act(operation, action, "workers that have stopped have to run again");
         }
         if in_vain || late {
@@ -320,7 +326,9 @@ impl Situation<'_> {
         let waiting = "all workers have to run before a savepoint can be made";
         match current {
             // What came before may have taken them down.
-            Some(revision) => self.act(operation, Action::Run { revision: revision.clone() }, waiting),
+            Some(revision) => {
+                self.act(operation, Action::Run { revision: revision.clone(), outdated: Outdated::Go }, waiting)
+            }
             None => self.waits(operation, waiting),
         }
     }
@@ -386,13 +394,9 @@ impl Situation<'_> {
         }
         let same_state = operation.kind == OperationKind::Redeploy;
         if same_state && self.observed.can_go_on_beside(&name, target.replicas) && !self.is_past(operation, BESIDE) {
-            return self.run_as(
-                operation,
-                |revision| Action::RunBeside { revision },
-                "pods in new places read their state",
-            );
+            return self.run(operation, Outdated::Stay, "pods in new places read their state");
         }
-        self.run(operation, "all pods have to be of the new revision")
+        self.run(operation, Outdated::Go, "all pods have to be of the new revision")
     }
 
     fn stabilising(&self, operation: &Operation) -> Decision {
@@ -414,7 +418,7 @@ impl Situation<'_> {
         if self.is_late(operation) {
             return self.not_stable(operation);
         }
-        self.run(operation, "every pod has to be ready, and to have committed and made a checkpoint")
+        self.run(operation, Outdated::Go, "every pod has to be ready, and to have committed and made a checkpoint")
     }
 
     /// The target does not come to run in time.
@@ -427,7 +431,7 @@ impl Situation<'_> {
         let back =
             self.status.stable.as_ref().filter(|_| automatic && rolls).and_then(|stable| back_to(stable, operation));
         let Some((target, step)) = back else {
-            let mut decision = self.run(operation, "it is not given up, but a person should look");
+            let mut decision = self.run(operation, Outdated::Go, "it is not given up, but a person should look");
             decision.status.phase = Some(Phase::Failed);
             decision.verdict.stalled = Some(("NotStable".to_owned(), message));
             return decision;
@@ -449,13 +453,9 @@ impl Situation<'_> {
         self.now.duration_since(operation.step_started_at.0) > most
     }
 
-    /// Pods of the operation's target, and no others.
-    fn run(&self, operation: &Operation, waiting: &str) -> Decision {
-        self.run_as(operation, |revision| Action::Run { revision }, waiting)
-    }
-
-    fn run_as(&self, operation: &Operation, action: fn(Revision) -> Action, waiting: &str) -> Decision {
-        let mut decision = self.act(operation, action(operation.target.clone()), waiting);
+    /// Pods of the operation's target.
+    fn run(&self, operation: &Operation, outdated: Outdated, waiting: &str) -> Decision {
+        let mut decision = self.act(operation, Action::Run { revision: operation.target.clone(), outdated }, waiting);
         decision.status.revision = Some(operation.target.clone());
         decision
     }
@@ -464,7 +464,7 @@ impl Situation<'_> {
     fn keep(&self, stalled: Option<(String, String)>) -> Decision {
         let suspended = self.status.phase == Some(Phase::Suspended);
         let action = match &self.status.revision {
-            Some(revision) if !suspended => Action::Run { revision: revision.clone() },
+            Some(revision) if !suspended => Action::Run { revision: revision.clone(), outdated: Outdated::Go },
             Some(_) => Action::Stop,
             None => Action::Rest,
         };

@@ -3,7 +3,7 @@
 //! there then.
 
 use super::build;
-use super::decide::{self, Action, Decision, Situation, Verdict};
+use super::decide::{self, Action, Decision, Outdated, Situation, Verdict};
 use super::deletion;
 use super::facts::Made;
 use super::memory::Memory;
@@ -230,8 +230,7 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
                 Ok(Progress::Rest(self.rest(&job)))
             }
             Action::Prepare { target, from } => self.prepare(job, target, from, wanted, secrets).await,
-            Action::Run { revision } => self.run(job, revision, observed, Outdated::Go).await,
-            Action::RunBeside { revision } => self.run(job, revision, observed, Outdated::Stay).await,
+            Action::Run { revision, outdated } => self.run(job, revision, observed, outdated).await,
         }
     }
 
@@ -431,13 +430,6 @@ impl<C: Cluster, S: Surroundings> Context<C, S> {
         }
         Ok(due.next)
     }
-}
-
-/// What becomes of pods of the revision before.
-#[derive(Clone, Copy, PartialEq)]
-enum Outdated {
-    Go,
-    Stay,
 }
 
 fn has_other_volumes(set: &Set, spec: &StreamJobSpec) -> bool {
