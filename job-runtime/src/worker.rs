@@ -245,7 +245,6 @@ impl Supervisor {
             cluster: &cluster,
             admin: &admin,
             archive: archive.as_ref(),
-            clock,
             worker: &self.control,
             holder: &holder,
             assignment,

@@ -138,7 +138,7 @@ impl<'a> Recovery<'a> {
 
     /// Fills new stores from covers, and puts them into the places of those that were there.
     fn replace(&mut self, covers: BTreeMap<u32, Vec<Cover>>) -> Result<()> {
-        let begun = self.request.clock.monotonic();
+        let begun = self.request.clock().monotonic();
         let filling = self.request.job.state_directory.join(FILLING);
         let tasks: Vec<u32> = covers.keys().copied().collect();
         let mut images = BTreeMap::new();
@@ -167,7 +167,7 @@ impl<'a> Recovery<'a> {
         }
         remove(&filling)?;
         if count > 0 {
-            let seconds = (self.request.clock.monotonic() - begun).as_secs_f64();
+            let seconds = (self.request.clock().monotonic() - begun).as_secs_f64();
             tracing::info!(tasks = count, bytes, seconds, "loaded images from the task logs");
         }
         Ok(())
@@ -249,7 +249,7 @@ impl<'a> Recovery<'a> {
                 checkpoint.manifest
             )));
         };
-        let begun = self.request.clock.monotonic();
+        let begun = self.request.clock().monotonic();
         archive.fetch(task, checkpoint, &TaskStore::path_in(filling, task))?;
         let useless =
             |error: Error| Error::fail_job(format!("{} makes no store", checkpoint.manifest)).caused_by(error);
@@ -257,7 +257,7 @@ impl<'a> Recovery<'a> {
         if store.applied() != Some(&checkpoint.applied) {
             return Err(Error::fail_job(format!("{} is of another moment than the log says", checkpoint.manifest)));
         }
-        let seconds = (self.request.clock.monotonic() - begun).as_secs_f64();
+        let seconds = (self.request.clock().monotonic() - begun).as_secs_f64();
         tracing::info!(task, bytes = checkpoint.bytes, seconds, "fetched a checkpoint from the archive");
         Ok(())
     }
@@ -314,7 +314,7 @@ pub(super) fn ranges(
     tasks: impl IntoIterator<Item = u32>,
 ) -> Result<BTreeMap<u32, LogRange>> {
     let reader = LogReader::new(request.job, request.cluster, "read_uncommitted", [])?;
-    let range = |task| Ok((task, retrying(PATIENCE, request.clock, || reader.range(task))?));
+    let range = |task| Ok((task, retrying(PATIENCE, request.clock(), || reader.range(task))?));
     tasks.into_iter().map(range).collect()
 }
 

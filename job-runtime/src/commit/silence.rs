@@ -25,7 +25,7 @@ impl Ends {
     /// Of logs that were just asked for.
     pub(super) fn of(logs: &BTreeMap<u32, LogRange>, request: &StartRequest<'_>) -> Self {
         let by_task = logs.iter().map(|(&task, log)| (task, log.end)).collect();
-        Self { at: request.clock.monotonic(), by_task }
+        Self { at: request.clock().monotonic(), by_task }
     }
 
     /// Whether nothing was written between the two.

@@ -66,7 +66,6 @@ pub struct StartRequest<'a> {
     pub cluster: &'a ClientOptions,
     pub admin: &'a AdminClient,
     pub archive: Option<&'a Archive>,
-    pub clock: &'a dyn Clock,
     /// Says whether it waits, and is told.
     pub worker: &'a WorkerControl,
     /// Who starts: the same holder may take over from itself at once.
@@ -76,9 +75,15 @@ pub struct StartRequest<'a> {
     pub limits: &'a TopicLimits,
 }
 
+impl StartRequest<'_> {
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.worker.clock.as_ref()
+    }
+}
+
 pub fn start_worker(request: &StartRequest<'_>) -> Result<Started> {
     let topic = request.job.identity.log_topic();
-    log::ensure_topic(request.admin, request.clock, request.job, &topic, request.assignment.parallelism)?;
+    log::ensure_topic(request.admin, request.clock(), request.job, &topic, request.assignment.parallelism)?;
     // If another holder has to be waited for, it is while its state is read.
     let logs = ranges(request, request.assignment.tasks())?;
     let ends = Ends::of(&logs, request);
@@ -220,7 +225,7 @@ impl<'a> Start<'a> {
     fn watch(&mut self, holder: &str, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
         let now = Ends::now(self.request)?;
         let before = self.ends.take().filter(|ends| ends.are(&now)).unwrap_or(now);
-        while self.request.clock.monotonic() < before.at + SILENCE {
+        while self.request.clock().monotonic() < before.at + SILENCE {
             self.replay_some(apply)?;
         }
         let grew = !Ends::now(self.request)?.are(&before);
@@ -245,7 +250,8 @@ impl<'a> Start<'a> {
     /// Some at a time: a log that was last cut many generations ago names their workers one by one, and each takes a client
     /// that has to find its way.
     fn fence(&mut self, ids: BTreeSet<String>) -> Result<Vec<Effect>> {
-        let StartRequest { job, cluster, clock, .. } = *self.request;
+        let StartRequest { job, cluster, .. } = *self.request;
+        let clock = self.request.clock();
         let ids: Vec<String> = ids.into_iter().collect();
         for ids in ids.chunks(FENCED_AT_ONCE) {
             std::thread::scope(|scope| {
@@ -261,11 +267,11 @@ impl<'a> Start<'a> {
     }
 
     fn register(&mut self) -> Result<Vec<Effect>> {
-        let StartRequest { job, cluster, clock, assignment, limits, .. } = self.request;
+        let StartRequest { job, cluster, assignment, limits, .. } = self.request;
         let id = job.identity.transactional_id(assignment.ordinal);
         let settings = ProducerSettings::new(transaction_timeout(job), job.memory.epoch, limits);
         let producer = TransactionalProducer::new(cluster, &id, &settings)?;
-        retrying(PATIENCE, *clock, || producer.init_transactions(Duration::from_secs(10)))?;
+        retrying(PATIENCE, self.request.clock(), || producer.init_transactions(Duration::from_secs(10)))?;
         self.producer = Some(producer);
         Ok(self.machine.step(Event::Registered))
     }
@@ -281,9 +287,9 @@ impl<'a> Start<'a> {
     }
 
     fn replay(&mut self, apply: &mut Apply<'_>) -> Result<Vec<Effect>> {
-        let deadline = self.request.clock.monotonic() + PATIENCE;
+        let deadline = self.request.clock().monotonic() + PATIENCE;
         while !self.machine.has_read_own_claims() {
-            if self.replay_some(apply)? == 0 && self.request.clock.monotonic() > deadline {
+            if self.replay_some(apply)? == 0 && self.request.clock().monotonic() > deadline {
                 // A transaction of somebody else may hold the last stable offset back; starting again
                 // scans and fences anew.
                 return Err(Error::restart_worker("the task logs did not become readable up to this worker's claim"));

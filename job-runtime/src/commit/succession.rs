@@ -31,7 +31,7 @@ pub(super) fn succeed(request: &StartRequest<'_>, savepoint: &Savepoint) -> Resu
         let identity = JobIdentity { incarnation, generation: LAST_GENERATION, ..request.job.identity.clone() };
         let job = Job { identity, ..request.job.clone() };
         let topic = job.identity.log_topic();
-        let Some(found) = retrying(PATIENCE, request.clock, || request.admin.describe(&topic))? else {
+        let Some(found) = retrying(PATIENCE, request.clock(), || request.admin.describe(&topic))? else {
             // Nobody can claim a log that is gone.
             continue;
         };
@@ -161,13 +161,13 @@ fn await_all(request: &StartRequest<'_>) -> Result<()> {
     let from = ranges(request, 0..tasks)?.into_iter().map(|(task, log)| (task, log.start));
     let mut reader = LogReader::new(request.job, request.cluster, "read_committed", from)?;
     let mut ends = vec![LogEnd::default(); tasks as usize];
-    let deadline = request.clock.monotonic() + PATIENCE;
+    let deadline = request.clock().monotonic() + PATIENCE;
     while !ends.iter().all(LogEnd::is_reached) {
         reader.read_some(&mut |task, _, record| {
             ends[task as usize].read(&record);
             Ok(())
         })?;
-        if request.clock.monotonic() > deadline {
+        if request.clock().monotonic() > deadline {
             let missing: Vec<u32> = (0..tasks).filter(|&task| !ends[task as usize].is_reached()).collect();
             return Err(Error::restart_worker(format!(
                 "the earlier incarnation's logs of tasks {missing:?} have not been ended by the workers whose share they are: \
