@@ -66,7 +66,7 @@ pub struct StartRequest<'a> {
     pub cluster: &'a ClientOptions,
     pub admin: &'a AdminClient,
     pub archive: Option<&'a Archive>,
-    /// Says whether it waits, and is told.
+    /// Says whether it waits, and is told; it has the clock.
     pub worker: &'a WorkerControl,
     /// Who starts: the same holder may take over from itself at once.
     pub holder: &'a str,
@@ -76,7 +76,7 @@ pub struct StartRequest<'a> {
 }
 
 impl StartRequest<'_> {
-    pub(crate) fn clock(&self) -> &dyn Clock {
+    pub(super) fn clock(&self) -> &dyn Clock {
         self.worker.clock.as_ref()
     }
 }

@@ -45,6 +45,13 @@ pub enum Action {
     Run { revision: Revision, outdated: Outdated },
 }
 
+impl Action {
+    /// Have the pods of a revision, and no others.
+    fn run_alone(revision: &Revision) -> Self {
+        Self::Run { revision: revision.clone(), outdated: Outdated::Go }
+    }
+}
+
 /// What becomes of pods of other revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outdated {
@@ -306,8 +313,7 @@ impl Situation<'_> {
             && !self.observed.stopped().is_empty()
         {
             // They stopped with a savepoint that the operator did not come to write down.
-            let action = Action::Run { revision: revision.clone(), outdated: Outdated::Go };
-            return self.act(operation, action, "workers that have stopped have to run again");
+            return self.act(operation, Action::run_alone(revision), "workers that have stopped have to run again");
         }
         if in_vain || late {
             let why = operation
@@ -326,9 +332,7 @@ impl Situation<'_> {
         let waiting = "all workers have to run before a savepoint can be made";
         match current {
             // What came before may have taken them down.
-            Some(revision) => {
-                self.act(operation, Action::Run { revision: revision.clone(), outdated: Outdated::Go }, waiting)
-            }
+            Some(revision) => self.act(operation, Action::run_alone(revision), waiting),
             None => self.waits(operation, waiting),
         }
     }
@@ -464,7 +468,7 @@ impl Situation<'_> {
     fn keep(&self, stalled: Option<(String, String)>) -> Decision {
         let suspended = self.status.phase == Some(Phase::Suspended);
         let action = match &self.status.revision {
-            Some(revision) if !suspended => Action::Run { revision: revision.clone(), outdated: Outdated::Go },
+            Some(revision) if !suspended => Action::run_alone(revision),
             Some(_) => Action::Stop,
             None => Action::Rest,
         };
