@@ -7,7 +7,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Of a kilobyte each.
-const GROUPS: u64 = 30_000;
+const GROUPS: u64 = 60_000;
 
 /// The window ends with the input.
 fn sql() -> String {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::client::PATIENCE;
 use millrace_broker::{Broker, BrokerConfig};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -41,7 +42,7 @@ pub(crate) fn apache_kafka() -> Option<&'static Cluster> {
 pub(crate) struct Embedded {
     pub(crate) cluster: Cluster,
     pub(crate) broker: Broker,
-    pub(crate) runtime: Runtime,
+    runtime: Runtime,
     _dir: TempDir,
 }
 
@@ -55,6 +56,12 @@ impl Embedded {
         let broker = runtime.block_on(Broker::start(config)).expect("the broker starts");
         let cluster = Cluster { bootstrap: broker.address().to_string() };
         Embedded { cluster, broker, runtime, _dir: dir }
+    }
+
+    /// Waits for what the broker's faults tell.
+    pub(crate) fn wait<T>(&self, what: &str, told: impl Future<Output = T>) -> T {
+        let told = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, told).await });
+        told.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
     }
 }
 

@@ -19,7 +19,7 @@ fn a_held_commit_is_performed_when_it_is_released() {
     send(&producer, &topic, 0, 0..10);
     let hold = embedded.broker.faults().hold(ApiKey::EndTxn, Times::Next(1));
     let commit = std::thread::spawn(move || producer.commit_transaction(PATIENCE));
-    embedded.runtime.block_on(hold.reached(1));
+    embedded.wait("a commit to hold", hold.reached(1));
     assert_eq!(read(cluster, &topic, 0, COMMITTED), values(0..0));
     hold.release();
     commit.join().expect("it does not panic").expect("committed after all");
@@ -37,7 +37,7 @@ fn a_held_commit_whose_client_has_repeated_it_ends_the_next_transaction() {
     let hold = faults.hold(ApiKey::EndTxn, Times::Next(1));
     std::thread::scope(|scope| {
         let commit = scope.spawn(|| producer.commit_transaction(PATIENCE));
-        embedded.runtime.block_on(hold.reached(1));
+        embedded.wait("a commit to hold", hold.reached(1));
         faults.close_connections();
         commit.join().expect("it does not panic").expect("committed by its copy");
     });
@@ -134,7 +134,7 @@ fn records_refused_for_want_of_replicas_are_written_once_when_there_are_enough()
         let seen = faults.seen(ApiKey::Produce);
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| send(&producer, &topic, 0, 0..10));
-            embedded.runtime.block_on(faults.reached(ApiKey::Produce, seen + 3));
+            embedded.wait("records to be sent again", faults.reached(ApiKey::Produce, seen + 3));
             faults.clear();
             sending.join().expect("it was delivered after all");
         });
